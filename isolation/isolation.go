@@ -1,0 +1,134 @@
+// Package isolation is the contract between the runner and whatever keeps tasks
+// apart: containers on this host, or, in tests, a fake.
+//
+// The contract lives here and not in runner because it has several
+// implementations, and one suite, isolationtest.Suite, that they all pass.
+//
+// The task is the unit of isolation. Provision makes the task's world: one
+// parent cgroup with the task's vCPU quota, memory and PID limit, and one
+// network namespace. Its containers are made inside that world, each in a child
+// cgroup of its own, and none of them can reserve or use more than the task has.
+// Remove takes the world away with everything in it.
+//
+// The rule that holds for every method: it can be repeated. The runner may die
+// after a call took effect and before it wrote that down, and will then make the
+// same call again. A second call finds what the first one did and answers the
+// same.
+package isolation
+
+import (
+	"context"
+	"time"
+
+	"berth/task"
+)
+
+// Sandbox is a task's world.
+type Sandbox struct {
+	ID   task.ID
+	Size task.Size // enforced by the kernel on all containers together
+	PIDs int64     // most processes and threads in the task; 0 means the default of the runtime
+}
+
+// Container is all that a Runtime needs to know about one container. Nil and
+// zero values mean: as the image says.
+type Container struct {
+	Task  task.ID
+	Name  string
+	Image string // digest reference (name@sha256:…) that images.Pull returned
+
+	EntryPoint       []string // replaces the image's ENTRYPOINT and clears its CMD
+	Command          []string // replaces the image's CMD
+	WorkingDirectory string
+	User             string   // user, uid, user:group, uid:gid, uid:group or user:gid
+	Env              []string // KEY=VALUE, on top of the image's
+	Hostname         string
+
+	CPU               int // CPU units: the container's weight inside the task; 0 is the least weight
+	Memory            int // MiB, hard limit; 0 means the task's
+	MemoryReservation int // MiB, soft limit; 0 means none
+
+	ReadonlyRootFilesystem bool
+	Init                   bool // run an init process that reaps zombies and forwards signals as PID 1
+	AddCapabilities        []string
+	DropCapabilities       []string
+	Ulimits                []Ulimit
+	Sysctls                map[string]string
+	Terminal               bool // allocate a pseudo-terminal
+	StdinOpen              bool
+}
+
+// Ulimit is one resource limit of a container, in the words of setrlimit(2)
+// without RLIMIT_, in lower case: nofile, nproc, core, …
+type Ulimit struct {
+	Name       string
+	Soft, Hard uint64
+}
+
+// Started is how a container came to run.
+type Started struct {
+	RuntimeID string    // how the runtime calls it
+	At        time.Time // by the wall clock
+}
+
+// Runtime runs tasks. Methods are safe for concurrent use, also for one task.
+//
+// Errors of kind fault.Invalid and fault.NotFound that Create and Start return
+// are the user's: an image without the command, a user that is not in the image.
+// Their message is shown as the container's reason. Any other error is the
+// host's, and the runner repeats the call.
+type Runtime interface {
+	// Provision makes the task's cgroup with its limits and its network
+	// namespace with an address. Calling it again changes nothing and returns
+	// the same Network.
+	Provision(ctx context.Context, s Sandbox) (task.Network, error)
+
+	// Create makes a container ready to start, inside a provisioned task. None
+	// of the image's code runs yet. If it exists already, Create does nothing.
+	Create(ctx context.Context, c Container) error
+
+	// Start starts the container's main process, once in its life: if it was
+	// ever started before, whether it still runs, has ended or was lost, Start
+	// starts nothing and returns when that was.
+	Start(ctx context.Context, id task.ID, container string) (Started, error)
+
+	// Wait blocks until the main process has ended and returns how. Any number
+	// of callers may wait, before and after it ended. Ending ctx ends the wait
+	// and leaves the process alone. If there is no such process and never will
+	// be, because the container does not exist or its process was lost (the host
+	// restarted, its monitor was killed), the error is fault.NotFound.
+	Wait(ctx context.Context, id task.ID, container string) (task.Exit, error)
+
+	// Stop sends the main process the image's STOPSIGNAL, SIGTERM by default.
+	// It returns at once; use Wait to learn the outcome. A container that has
+	// ended, was never started or does not exist is left as it is.
+	Stop(ctx context.Context, id task.ID, container string) error
+
+	// Kill sends SIGKILL to every process of the container. Otherwise as Stop.
+	Kill(ctx context.Context, id task.ID, container string) error
+
+	// Gauge opens the task's counters for reading, many times and cheaply. The
+	// caller closes it. If the task is not provisioned the error is
+	// fault.NotFound.
+	Gauge(ctx context.Context, id task.ID) (Gauge, error)
+
+	// Remove kills what still runs and deletes every trace of the task: its
+	// containers, snapshots, mounts, cgroups, namespaces and addresses. If there
+	// is none, Remove does nothing. What containers wrote to their logs stays.
+	Remove(ctx context.Context, id task.ID) error
+
+	// List returns the tasks of which there is any trace.
+	List(ctx context.Context) ([]task.ID, error)
+}
+
+// Gauge reads a task's counters. It keeps what it reads from open, so that a
+// reading costs microseconds. It is not safe for concurrent use.
+type Gauge interface {
+	// Read returns the counters now. After the task's last process has ended
+	// and until Remove it still returns their final values; after Remove the
+	// error is fault.NotFound.
+	Read() (task.Counters, error)
+
+	// Close releases what the Gauge holds. It may be called twice.
+	Close() error
+}
