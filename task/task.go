@@ -79,12 +79,10 @@ type Task struct {
 	StoppedAt          time.Time `json:"stoppedAt,omitzero"` // the charge ends
 
 	// Clock anchors the task's time line: every time stamp above is the anchor's
-	// wall time plus boot time passed since. (Berth)
+	// wall time plus boot time passed since. From PENDING on it also names the
+	// life of the host in which the task's world was made; in any later one that
+	// is gone. (Berth)
 	Clock Instant `json:"clock"`
-
-	// ActivatedBoot is the life of the host in which the task's containers were
-	// made. In any later one they are gone. (Berth)
-	ActivatedBoot string `json:"activatedBoot,omitempty"`
 
 	// Usage is the last reading of the task's counters, taken after its last
 	// process ended and before its cgroup was removed. (Berth)
@@ -108,6 +106,7 @@ type Container struct {
 	Name              string             `json:"name"`
 	Image             string             `json:"image"`
 	ImageDigest       string             `json:"imageDigest,omitempty"`
+	ImageRef          string             `json:"imageRef,omitempty"` // Berth: name@digest of what was pulled
 	RuntimeID         string             `json:"runtimeId,omitempty"`
 	LastStatus        Status             `json:"lastStatus"` // PENDING, RUNNING or STOPPED
 	ExitCode          *int               `json:"exitCode,omitempty"`
@@ -210,8 +209,10 @@ func (t *Task) Container(name string) *Container {
 
 // Time returns the time of now on t's time line. It is never earlier than t's
 // latest time stamp, so stamps taken from it are in order.
-func (t Task) Time(now Instant) time.Time {
-	at := t.Clock.Project(now)
+func (t Task) Time(now Instant) time.Time { return t.InOrder(t.Clock.Project(now)) }
+
+// InOrder returns at, or t's latest time stamp if that is later.
+func (t Task) InOrder(at time.Time) time.Time {
 	if last := t.latest(); at.Before(last) {
 		return last
 	}

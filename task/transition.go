@@ -2,6 +2,7 @@ package task
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	"berth/fault"
@@ -13,13 +14,13 @@ type Transition struct {
 	from   []Status // empty: from wherever nexts allows
 	to     Status
 	at     time.Time
-	bootID string
+	clock  Instant
 	code   string
 	reason string
 
 	network    *Network
 	eni        string            // attachment ID of network
-	digests    map[string]string // container name → image digest
+	images     map[string]string // container name → digest reference
 	containers map[string]Outcome
 	usage      *Counters
 }
@@ -28,20 +29,27 @@ type Transition struct {
 type Outcome struct {
 	RuntimeID string    // set when it was started
 	StartedAt time.Time // zero if it was not started
-	Exit      *Exit     // set when it ended
+	Exit      *Exit     // how it ended; nil if it has not, or nobody knows
+	Ended     bool      // it ended; implied by Exit
 	Reason    string    // why it ended or could not start, for the user; may be empty
 }
 
 // Provisioned says that the task has capacity, a cgroup and a network, and that
-// the pull of its images begins now.
-func Provisioned(at time.Time, n Network, eni string) Transition {
-	return Transition{to: Pending, at: at, network: &n, eni: eni}
+// the pull of its images begins now. If the host restarted while the task waited
+// for this, its time line is anchored anew.
+func Provisioned(t Task, now Instant, n Network, eni string) Transition {
+	at := t.Time(now)
+	clock := t.Clock
+	if !clock.SameBoot(now) {
+		clock = Instant{Wall: at, Boot: now.Boot, BootID: now.BootID}
+	}
+	return Transition{to: Pending, at: at, clock: clock, network: &n, eni: eni}
 }
 
-// Pulled says that the images are here. digests maps container names to image
-// digests. bootID names the life of the host in which containers will be made.
-func Pulled(at time.Time, digests map[string]string, bootID string) Transition {
-	return Transition{to: Activating, at: at, digests: digests, bootID: bootID}
+// Pulled says that the images are here. images maps container names to digest
+// references, name@digest.
+func Pulled(at time.Time, images map[string]string) Transition {
+	return Transition{to: Activating, at: at, images: images}
 }
 
 // Started says that every container that can run now, runs. Some may have ended
@@ -101,10 +109,9 @@ func (t Task) Apply(tr Transition) (Task, error) {
 	}
 	switch tr.to {
 	case Pending:
-		t.PullStartedAt = tr.at
+		t.PullStartedAt, t.Clock = tr.at, tr.clock
 	case Activating:
 		t.PullStoppedAt = tr.at
-		t.ActivatedBoot = tr.bootID
 	case Running:
 		t.StartedAt = tr.at
 		t.Connectivity, t.ConnectivityAt = "CONNECTED", tr.at
@@ -145,8 +152,9 @@ func (t *Task) note(tr Transition) {
 	}
 	for i := range t.Containers {
 		c := &t.Containers[i]
-		if d, ok := tr.digests[c.Name]; ok {
-			c.ImageDigest = d
+		if ref, ok := tr.images[c.Name]; ok {
+			c.ImageRef = ref
+			_, c.ImageDigest, _ = strings.Cut(ref, "@")
 		}
 		if o, ok := tr.containers[c.Name]; ok {
 			c.take(o)
@@ -157,7 +165,7 @@ func (t *Task) note(tr Transition) {
 // take notes o. What is known already is not changed: how a container ended is
 // told once.
 func (c *Container) take(o Outcome) {
-	if c.LastStatus == Stopped && c.ExitCode != nil {
+	if c.LastStatus == Stopped {
 		return
 	}
 	if !o.StartedAt.IsZero() && c.StartedAt.IsZero() {
@@ -165,6 +173,9 @@ func (c *Container) take(o Outcome) {
 	}
 	if c.Reason == "" {
 		c.Reason = o.Reason
+	}
+	if o.Ended {
+		c.LastStatus = Stopped
 	}
 	if o.Exit != nil {
 		code := o.Exit.Code
