@@ -1,0 +1,280 @@
+// Package runner moves tasks through their states.
+//
+// There is one goroutine per unfinished task, and it runs drive: look at what is
+// written down, do the one thing that this state calls for, write down what came
+// of it, repeat. Whatever is done can be done again, so a runner that died
+// resumes by starting over from what is written down. There is no other
+// recovery.
+//
+// A wish is data and a context is a lifetime: "stop this task" is written on the
+// task, and ending the context given to Run ends this process's part in it and
+// leaves every task running.
+package runner
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"berth/fault"
+	"berth/isolation"
+	"berth/task"
+)
+
+// Store is what a Runner remembers by.
+type Store interface {
+	// Definition returns the definition that ref names: a family (its latest
+	// ACTIVE revision), family:revision or an ARN.
+	Definition(ctx context.Context, ref string) (task.Definition, error)
+
+	// Create remembers new tasks, all or none, and returns when they are
+	// durable. If a request with the same token came before, it returns the
+	// tasks made then, or fault.Conflict if hash differs.
+	Create(ctx context.Context, ts []task.Task, token, hash string) ([]task.Task, error)
+
+	// Advance applies tr to the task as it is now and returns the result once
+	// it is durable.
+	Advance(ctx context.Context, id task.ID, tr task.Transition) (task.Task, error)
+
+	// AskStop writes the wish to stop on the task. The first wish counts.
+	AskStop(ctx context.Context, id task.ID, code, reason string) (task.Task, error)
+
+	Task(ctx context.Context, id task.ID) (task.Task, error)
+
+	// Unfinished returns the tasks that have not stopped, oldest first, and the
+	// position in the journal that this answer is true for.
+	Unfinished(ctx context.Context) ([]task.Task, task.Seq, error)
+
+	// Follow yields every event after seq, in order, then waits for more until
+	// ctx ends.
+	Follow(ctx context.Context, seq task.Seq) iter.Seq2[task.Event, error]
+
+	// LastBeat returns the last moment at which a server is known to have lived.
+	LastBeat(ctx context.Context) (task.Instant, bool, error)
+}
+
+// Puller makes an image available here and returns its digest reference,
+// name@digest, which stays valid as long as an unfinished task uses it. Errors other than
+// fault.Internal say in Fargate's words why the task cannot start.
+type Puller interface {
+	Pull(ctx context.Context, name string) (ref string, err error)
+}
+
+// Config is what New needs. All fields are required.
+type Config struct {
+	Store    Store
+	Images   Puller
+	Runtime  isolation.Runtime
+	Realm    task.Realm // names accounts and regions in ARNs
+	Capacity task.Size  // what all tasks together may reserve
+	Largest  task.Size  // no single task may be larger: what the host really has
+	PIDs     int64      // most processes and threads in one task
+	Arch     string     // the host's CPU architecture in ECS's words: X86_64 or ARM64
+	Log      *zap.Logger
+	Now      func() task.Instant
+	NewID    func() task.ID
+}
+
+// Runner runs tasks.
+type Runner struct {
+	Config
+	capacity *capacity
+	began    task.Instant // what ended before it, ended while nobody watched
+	lastBeat task.Instant // the last moment before began at which a server lived
+}
+
+// New returns a Runner. It does nothing until Run.
+func New(c Config) *Runner {
+	return &Runner{Config: c, capacity: newCapacity(c.Capacity), began: c.Now()}
+}
+
+// Stop writes down the wish that a task ends and returns before it has ended.
+// An empty reason means task.ReasonUserStopped. Stopping a task that is on its
+// way out, or has stopped, changes nothing.
+func (r *Runner) Stop(ctx context.Context, id task.ID, reason string) (task.Task, error) {
+	if reason == "" {
+		reason = task.ReasonUserStopped
+	}
+	return r.Store.AskStop(ctx, id, task.UserInitiated, reason)
+}
+
+// Load returns what all tasks may reserve together, what they reserve now, and
+// how many tasks wait for capacity.
+func (r *Runner) Load() (total, reserved task.Size, waiting int) { return r.capacity.load() }
+
+// Run drives every unfinished task until ctx ends. Tasks keep running after
+// that; the next Run finds them again.
+func (r *Runner) Run(ctx context.Context) error {
+	var drivers sync.WaitGroup
+	defer drivers.Wait()
+
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel() // so that drivers end also when the journal fails
+
+	driven := make(map[task.ID]context.CancelFunc) // call to say: not wanted any more
+	see := func(t task.Task) {
+		if t.LastStatus.Final() {
+			delete(driven, t.ID)
+			return
+		}
+		if driven[t.ID] == nil {
+			wanted, unwant := context.WithCancel(ctx)
+			driven[t.ID] = unwant
+			r.capacity.enter(t)
+			drivers.Go(func() { defer unwant(); r.drive(ctx, wanted, t.ID) })
+		}
+		if t.DesiredStatus == task.Stopped {
+			driven[t.ID]()
+		}
+	}
+
+	beat, _, err := r.Store.LastBeat(ctx)
+	if err != nil {
+		return fmt.Errorf("read last beat: %w", err)
+	}
+	r.lastBeat = beat
+	traces, err := r.Runtime.List(ctx) // before Unfinished: a task made in between is no orphan
+	if err != nil {
+		return fmt.Errorf("list sandboxes: %w", err)
+	}
+	tasks, seq, err := r.Store.Unfinished(ctx)
+	if err != nil {
+		return fmt.Errorf("list unfinished tasks: %w", err)
+	}
+	for _, t := range tasks {
+		see(t)
+	}
+	drivers.Go(func() { r.sweep(ctx, traces, tasks) })
+	for ev, err := range r.Store.Follow(ctx, seq) {
+		if err != nil {
+			return fmt.Errorf("follow journal: %w", err)
+		}
+		see(ev.Task)
+	}
+	return nil
+}
+
+// sweep removes what is left on the host of tasks that nobody remembers.
+func (r *Runner) sweep(ctx context.Context, traces []task.ID, unfinished []task.Task) {
+	known := make(map[task.ID]bool, len(unfinished))
+	for _, t := range unfinished {
+		known[t.ID] = true
+	}
+	for _, id := range traces {
+		if known[id] || ctx.Err() != nil {
+			continue
+		}
+		if err := r.Runtime.Remove(ctx, id); err != nil {
+			r.Log.Warn("leftover not removed", zap.String("task", string(id)), zap.Error(err))
+			continue
+		}
+		r.Log.Info("leftover removed", zap.String("task", string(id)))
+	}
+}
+
+// How a step that fails for the host's reasons is repeated: sooner at first,
+// then every pauseMax. A task that has not run yet is given up after attemptsMax;
+// one that has to be taken down never is.
+const (
+	pauseMin    = 100 * time.Millisecond
+	pauseMax    = 15 * time.Second
+	attemptsMax = 6
+)
+
+// drive advances the task until it has stopped or ctx ends. wanted is part of
+// ctx and ends early when the task is to stop.
+func (r *Runner) drive(ctx, wanted context.Context, id task.ID) {
+	log := r.Log.With(zap.String("task", string(id)))
+	failures, pause := 0, pauseMin
+	for ctx.Err() == nil {
+		t, err := r.advance(ctx, wanted, id, failures)
+		switch {
+		case ctx.Err() != nil: // The next Run repeats this.
+		case err != nil:
+			failures++
+			log.Warn("step failed and will be repeated", zap.String("status", string(t.LastStatus)),
+				zap.Int("failures", failures), zap.Error(err))
+			sleep(ctx, pause)
+			pause = min(2*pause, pauseMax)
+		case t.LastStatus.Final():
+			r.capacity.leave(id)
+			log.Info("task stopped", zap.String("stopCode", t.StopCode), zap.String("reason", t.StoppedReason))
+			return
+		default:
+			failures, pause = 0, pauseMin
+			log.Debug("task moved", zap.String("status", string(t.LastStatus)))
+		}
+	}
+}
+
+// advance looks at what is written down, does the one thing that this calls for
+// and writes down what came of it. failures is how often that has failed
+// already.
+func (r *Runner) advance(ctx, wanted context.Context, id task.ID, failures int) (task.Task, error) {
+	t, err := r.Store.Task(ctx, id)
+	if err != nil || t.LastStatus.Final() {
+		return t, err
+	}
+	tr, err := r.step(ctx, wanted, t)
+	if ctx.Err() != nil {
+		return t, ctx.Err() // What step saw may be our own end, not the task's.
+	}
+	if err != nil && failures+1 >= attemptsMax && t.StartedAt.IsZero() && t.StoppingAt.IsZero() {
+		r.Log.Error("task given up", zap.String("task", string(id)), zap.Error(err))
+		tr, err = task.GaveUp(t, t.Time(r.Now()), task.FailedToStart,
+			"ResourceInitializationError: "+unable[t.LastStatus]+": "+fault.Message(err), nil), nil
+	}
+	if err != nil {
+		return t, fmt.Errorf("%s: %w", t.LastStatus, err)
+	}
+	next, err := r.Store.Advance(ctx, id, tr)
+	if err != nil {
+		return t, fmt.Errorf("write down step from %s: %w", t.LastStatus, err)
+	}
+	return next, nil
+}
+
+// unable says to the user which step the host could not do.
+var unable = map[task.Status]string{
+	task.Provisioning: "unable to create the task's network and cgroup",
+	task.Pending:      "unable to pull the task's images",
+	task.Activating:   "unable to start the task's containers",
+}
+
+// step does the one thing that t's status calls for and returns what came of it.
+func (r *Runner) step(ctx, wanted context.Context, t task.Task) (task.Transition, error) {
+	if r.restarted(t) && t.StoppingAt.IsZero() {
+		return r.lost(t), nil
+	}
+	switch t.LastStatus {
+	case task.Provisioning:
+		return r.provision(ctx, wanted, t)
+	case task.Pending:
+		return r.pull(wanted, t)
+	case task.Activating:
+		return r.start(wanted, t)
+	case task.Running:
+		return r.watch(wanted, t)
+	case task.Deactivating:
+		return task.Deactivated(t.Time(r.Now())), nil
+	case task.Stopping:
+		return r.end(ctx, t)
+	case task.Deprovisioning:
+		return r.remove(ctx, t)
+	}
+	return task.Transition{}, fmt.Errorf("no step for status %q", t.LastStatus)
+}
+
+// sleep waits for d or until ctx ends.
+func sleep(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}

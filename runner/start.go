@@ -1,0 +1,223 @@
+package runner
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"berth/fault"
+	"berth/isolation"
+	"berth/task"
+)
+
+// starter brings up the containers of one task.
+type starter struct {
+	r        *Runner
+	t        task.Task
+	plans    []task.ContainerPlan // dependencies first
+	started  map[string]chan struct{}
+	mu       sync.Mutex
+	outcomes map[string]task.Outcome
+}
+
+func newStarter(r *Runner, t task.Task, plans []task.ContainerPlan) *starter {
+	s := &starter{r: r, t: t, plans: plans, started: make(map[string]chan struct{}), outcomes: make(map[string]task.Outcome)}
+	for _, p := range plans {
+		s.started[p.Name] = make(chan struct{})
+	}
+	return s
+}
+
+// errEssentialExited says that an essential container ended while others still
+// waited for what they depend on.
+type errEssentialExited struct{ container string }
+
+func (e errEssentialExited) Error() string { return "essential container " + e.container + " exited" }
+
+// run makes all containers, one after the other so that they share one monitor
+// process, and then starts them.
+func (s *starter) run(ctx context.Context) error {
+	for _, p := range s.plans {
+		if err := s.r.Runtime.Create(ctx, s.container(p)); err != nil {
+			return containerError{p.Name, err}
+		}
+	}
+	ctx, done := context.WithCancelCause(ctx)
+	var guards sync.WaitGroup
+	defer guards.Wait()
+	defer done(nil)
+
+	g, gctx := errgroup.WithContext(ctx)
+	for _, p := range s.plans {
+		g.Go(func() error {
+			for _, d := range p.DependsOn {
+				if err := s.await(gctx, p.Name, d); err != nil {
+					return err
+				}
+			}
+			if err := s.start(gctx, p); err != nil {
+				return containerError{p.Name, err}
+			}
+			if p.Essential && s.waits() {
+				guards.Go(func() {
+					if _, err := s.r.Runtime.Wait(gctx, s.t.ID, p.Name); err == nil {
+						done(errEssentialExited{p.Name})
+					}
+				})
+			}
+			return nil
+		})
+	}
+	err := g.Wait()
+	if early, ok := context.Cause(ctx).(errEssentialExited); ok && err != nil {
+		return fault.Wrap(fault.Conflict, early, "%s", task.ReasonEssentialExited)
+	}
+	return err
+}
+
+// waits reports whether some container may have to wait for the end of another.
+func (s *starter) waits() bool {
+	for _, p := range s.plans {
+		for _, d := range p.DependsOn {
+			if d.Condition != task.DependStart {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// start starts one container and notes when.
+func (s *starter) start(ctx context.Context, p task.ContainerPlan) error {
+	st, err := s.r.Runtime.Start(ctx, s.t.ID, p.Name)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	s.outcomes[p.Name] = task.Outcome{RuntimeID: st.RuntimeID, StartedAt: s.r.onTimeline(s.t, st.At)}
+	s.mu.Unlock()
+	close(s.started[p.Name])
+	return nil
+}
+
+// await returns when the container that name depends on is where d wants it. A
+// dependency that has a startTimeout is waited for that long; the texts are
+// those of the ECS agent's dependency graph.
+func (s *starter) await(ctx context.Context, name string, d task.Dependency) error {
+	if limit := s.plan(d.Container).StartTimeout; limit > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, limit, fault.New(fault.Conflict,
+			"TaskFailedToStart: dependency graph: container ordering dependency [%s] for target [%s] has timed out.", d.Container, name))
+		defer cancel()
+	}
+	select {
+	case <-s.started[d.Container]:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	if d.Condition == task.DependStart {
+		return nil
+	}
+	exit, err := s.r.Runtime.Wait(ctx, s.t.ID, d.Container)
+	switch {
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case fault.KindOf(err) == fault.NotFound:
+		return fault.New(fault.Conflict, "TaskFailedToStart: dependency graph: container [%s] was lost", d.Container)
+	case err != nil:
+		return err
+	}
+	exit.At = s.r.onTimeline(s.t, exit.At)
+	s.mu.Lock()
+	o := s.outcomes[d.Container]
+	o.Exit = &exit
+	s.outcomes[d.Container] = o
+	s.mu.Unlock()
+	if d.Condition == task.DependSuccess && exit.Code != 0 {
+		return fault.New(fault.Conflict,
+			"TaskFailedToStart: dependency graph: failed to resolve the container ordering dependency [%s] for target [%s] as dependency did not exit successfully.",
+			d.Container, name)
+	}
+	return nil
+}
+
+func (s *starter) plan(name string) task.ContainerPlan {
+	for _, p := range s.plans {
+		if p.Name == name {
+			return p
+		}
+	}
+	return task.ContainerPlan{}
+}
+
+// container says to the runtime what p is.
+func (s *starter) container(p task.ContainerPlan) isolation.Container {
+	c := isolation.Container{
+		Task:                   s.t.ID,
+		Name:                   p.Name,
+		Image:                  s.t.Container(p.Name).ImageRef,
+		EntryPoint:             p.EntryPoint,
+		Command:                p.Command,
+		WorkingDirectory:       p.WorkingDirectory,
+		User:                   p.User,
+		Env:                    p.Env,
+		Hostname:               p.Hostname,
+		CPU:                    p.CPU,
+		Memory:                 p.Memory,
+		MemoryReservation:      p.MemoryReservation,
+		ReadonlyRootFilesystem: p.ReadonlyRootFilesystem,
+		Init:                   p.Init,
+		AddCapabilities:        p.AddCapabilities,
+		DropCapabilities:       p.DropCapabilities,
+		Sysctls:                p.Sysctls,
+		Terminal:               p.Terminal,
+		StdinOpen:              p.StdinOpen,
+	}
+	for _, u := range p.Ulimits {
+		c.Ulimits = append(c.Ulimits, isolation.Ulimit{Name: u.Name, Soft: uint64(u.SoftLimit), Hard: uint64(u.HardLimit)})
+	}
+	return c
+}
+
+// onTimeline puts a moment that the wall clock told onto t's time line, between
+// t's latest stamp and now.
+func (r *Runner) onTimeline(t task.Task, wall time.Time) time.Time {
+	now := r.Now()
+	at := t.Clock.Project(now).Add(-now.Wall.Sub(wall))
+	if latest := t.Time(now); at.After(latest) {
+		return latest
+	}
+	return t.InOrder(at)
+}
+
+// stamp returns when what has just become known of t happened. That is now, with
+// two exceptions, for what happened while nobody watched: after a restart of the
+// host it is the last moment at which a server is known to have lived, and when
+// outcomes tell of containers that ended before this process began, it is the
+// end of the last of them. Nobody pays for the time in which we were away.
+func (r *Runner) stamp(t task.Task, outcomes ...task.Outcome) time.Time {
+	now := r.Now()
+	if r.restarted(t) {
+		return t.Time(r.lastBeat)
+	}
+	var end time.Time
+	for _, o := range outcomes {
+		if o.Exit != nil && o.Exit.At.After(end) {
+			end = o.Exit.At
+		}
+	}
+	if end.IsZero() {
+		end = t.ExecutionStoppedAt
+	}
+	if !end.IsZero() && end.Before(t.Clock.Project(r.began)) {
+		return t.InOrder(end)
+	}
+	return t.Time(now)
+}
+
+// restarted reports whether the host restarted since t's world was made.
+func (r *Runner) restarted(t task.Task) bool {
+	return t.LastStatus != task.Provisioning && !t.Clock.SameBoot(r.Now())
+}

@@ -1,0 +1,292 @@
+package runner
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"berth/fault"
+	"berth/isolation"
+	"berth/task"
+)
+
+// provision waits until the host has room for the task, then gives it its cgroup
+// and its network.
+func (r *Runner) provision(ctx, wanted context.Context, t task.Task) (task.Transition, error) {
+	if err := r.capacity.wait(wanted, t.ID); err != nil {
+		return r.gaveUp(t, task.UserInitiated, task.ReasonUserStopped), nil
+	}
+	n, err := r.Runtime.Provision(ctx, isolation.Sandbox{ID: t.ID, Size: t.Size(), PIDs: r.PIDs})
+	if err != nil {
+		return task.Transition{}, err
+	}
+	return task.Provisioned(t, r.Now(), n, string(r.NewID())), nil
+}
+
+// pull makes the images of all containers available, side by side.
+func (r *Runner) pull(wanted context.Context, t task.Task) (task.Transition, error) {
+	var mu sync.Mutex
+	refs := make(map[string]string)
+	g, ctx := errgroup.WithContext(wanted)
+	for _, c := range t.Containers {
+		g.Go(func() error {
+			ref, err := r.Images.Pull(ctx, c.Image)
+			if err != nil {
+				return containerError{c.Name, err}
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			refs[c.Name] = ref
+			return nil
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return r.startFailed(wanted, t, err)
+	}
+	return task.Pulled(t.Time(r.Now()), refs), nil
+}
+
+// start makes the task's containers and starts each as soon as the containers it
+// depends on are where it wants them.
+func (r *Runner) start(wanted context.Context, t task.Task) (task.Transition, error) {
+	d, err := r.Store.Definition(wanted, t.DefinitionARN)
+	if err != nil {
+		return r.startFailed(wanted, t, err)
+	}
+	s := newStarter(r, t, task.Plan(d, t))
+	if err := s.run(wanted); err != nil {
+		return r.startFailed(wanted, t, err)
+	}
+	return task.Started(t.Time(r.Now()), s.outcomes), nil
+}
+
+// containerError says which container an error is about.
+type containerError struct {
+	container string
+	err       error
+}
+
+func (e containerError) Error() string { return "container " + e.container + ": " + e.err.Error() }
+func (e containerError) Unwrap() error { return e.err }
+
+// startFailed decides what an error before the task runs means: the end of the
+// task if somebody asked for that or the user's input is at fault, and else that
+// the step is worth repeating.
+func (r *Runner) startFailed(wanted context.Context, t task.Task, err error) (task.Transition, error) {
+	if wanted.Err() != nil {
+		return r.gaveUp(t, task.UserInitiated, task.ReasonUserStopped), nil
+	}
+	if fault.KindOf(err) == fault.Internal {
+		return task.Transition{}, err
+	}
+	var early errEssentialExited
+	if errors.As(err, &early) {
+		return r.gaveUp(t, task.EssentialExited, task.ReasonEssentialExited), nil
+	}
+	tr := task.GaveUp(t, r.stamp(t), task.FailedToStart, fault.Message(err), nil)
+	var ce containerError
+	if errors.As(err, &ce) {
+		tr = task.GaveUp(t, r.stamp(t), task.FailedToStart, fault.Message(err),
+			map[string]task.Outcome{ce.container: {Reason: fault.Message(err)}})
+	}
+	return tr, nil
+}
+
+func (r *Runner) gaveUp(t task.Task, code, reason string) task.Transition {
+	return task.GaveUp(t, r.stamp(t), code, reason, nil)
+}
+
+// lost ends a task whose world went down with the host.
+func (r *Runner) lost(t task.Task) task.Transition {
+	if t.LastStatus == task.Running {
+		return task.Quit(r.stamp(t), task.Infrastructure, reasonRestarted, nil)
+	}
+	return r.gaveUp(t, task.Infrastructure, reasonRestarted)
+}
+
+const (
+	reasonRestarted = "The host restarted while the task was on it"
+	reasonVanished  = "ContainerVanishedError: the container's process was lost"
+)
+
+// watch waits until something happens that a running task has to hear of: a
+// container ends, the task's time is up, somebody wants it stopped.
+func (r *Runner) watch(wanted context.Context, t task.Task) (task.Transition, error) {
+	ctx, cancel := context.WithCancel(wanted)
+	defer cancel()
+	if t.Timeout > 0 {
+		left := t.StartedAt.Add(time.Duration(t.Timeout) * time.Second).Sub(t.Time(r.Now()))
+		ctx, cancel = context.WithTimeout(ctx, left)
+		defer cancel()
+	}
+	name, o, err := r.first(ctx, t)
+	switch {
+	case wanted.Err() != nil:
+		return task.Quit(r.stamp(t), task.UserInitiated, task.ReasonUserStopped, nil), nil
+	case err != nil && ctx.Err() != nil:
+		return task.Quit(r.stamp(t), task.UserInitiated,
+			fmt.Sprintf("Task stopped after its timeoutSeconds of %d", t.Timeout), nil), nil
+	case err != nil:
+		return task.Transition{}, err
+	}
+	outcomes := map[string]task.Outcome{name: o}
+	if !t.Container(name).Essential {
+		return task.Observed(r.stamp(t, o), outcomes), nil
+	}
+	if o.Exit == nil {
+		return task.Quit(r.stamp(t, o), task.Infrastructure, reasonVanished, outcomes), nil
+	}
+	return task.Quit(r.stamp(t, o), task.EssentialExited, task.ReasonEssentialExited, outcomes), nil
+}
+
+// first waits for the first container of the task that ends and returns its name
+// and what became of it. A process that was lost ends without an exit.
+func (r *Runner) first(ctx context.Context, t task.Task) (string, task.Outcome, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	type ended struct {
+		name string
+		o    task.Outcome
+		err  error
+	}
+	var waits sync.WaitGroup
+	defer waits.Wait()
+	defer cancel()
+
+	ends := make(chan ended)
+	for _, c := range t.Containers {
+		if c.LastStatus == task.Stopped {
+			continue
+		}
+		waits.Go(func() {
+			o, err := r.outcome(ctx, t, c.Name)
+			select {
+			case ends <- ended{c.Name, o, err}:
+			case <-ctx.Done():
+			}
+		})
+	}
+	select {
+	case e := <-ends:
+		return e.name, e.o, e.err
+	case <-ctx.Done():
+		return "", task.Outcome{}, ctx.Err()
+	}
+}
+
+// outcome waits for the end of one container and says how it was. A container
+// of which there is nothing to wait for has no exit.
+func (r *Runner) outcome(ctx context.Context, t task.Task, container string) (task.Outcome, error) {
+	exit, err := r.Runtime.Wait(ctx, t.ID, container)
+	if fault.KindOf(err) == fault.NotFound {
+		if c := t.Container(container); c.StartedAt.IsZero() {
+			return task.Outcome{}, nil // It never began.
+		}
+		return task.Outcome{Ended: true, Reason: reasonVanished}, nil
+	}
+	if err != nil {
+		return task.Outcome{}, fmt.Errorf("wait for container %s: %w", container, err)
+	}
+	exit.At = r.onTimeline(t, exit.At)
+	return task.Outcome{Exit: &exit}, nil
+}
+
+// end stops every container, those that depend on others before those, and
+// takes the last reading of the task's counters.
+func (r *Runner) end(ctx context.Context, t task.Task) (task.Transition, error) {
+	d, err := r.Store.Definition(ctx, t.DefinitionARN)
+	if err != nil {
+		return task.Transition{}, fmt.Errorf("read definition: %w", err)
+	}
+	plans := task.Plan(d, t)
+	ended := make(map[string]chan struct{}, len(plans))
+	for _, p := range plans {
+		ended[p.Name] = make(chan struct{})
+	}
+	var mu sync.Mutex
+	outcomes := make(map[string]task.Outcome)
+	g, ctx := errgroup.WithContext(ctx)
+	for _, p := range plans {
+		g.Go(func() error {
+			defer close(ended[p.Name])
+			for _, q := range plans {
+				if q.Needs(p.Name) {
+					select {
+					case <-ended[q.Name]:
+					case <-ctx.Done():
+						return ctx.Err()
+					}
+				}
+			}
+			o, err := r.endContainer(ctx, t, p)
+			if err != nil {
+				return err
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			outcomes[p.Name] = o
+			return nil
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return task.Transition{}, err
+	}
+	usage, err := r.reading(ctx, t)
+	if err != nil {
+		return task.Transition{}, err
+	}
+	all := make([]task.Outcome, 0, len(outcomes))
+	for _, o := range outcomes {
+		all = append(all, o)
+	}
+	return task.Ended(r.stamp(t, all...), outcomes, usage), nil
+}
+
+// endContainer asks a container to end, waits as long as its definition says,
+// and then kills it.
+func (r *Runner) endContainer(ctx context.Context, t task.Task, p task.ContainerPlan) (task.Outcome, error) {
+	if err := r.Runtime.Stop(ctx, t.ID, p.Name); err != nil {
+		return task.Outcome{}, fmt.Errorf("stop container %s: %w", p.Name, err)
+	}
+	patience, cancel := context.WithTimeout(ctx, p.StopTimeout)
+	defer cancel()
+	o, err := r.outcome(patience, t, p.Name)
+	if err == nil || patience.Err() == nil || ctx.Err() != nil {
+		return o, err
+	}
+	if err := r.Runtime.Kill(ctx, t.ID, p.Name); err != nil {
+		return task.Outcome{}, fmt.Errorf("kill container %s: %w", p.Name, err)
+	}
+	return r.outcome(ctx, t, p.Name)
+}
+
+// reading returns the task's counters, or nil if there are none any more.
+func (r *Runner) reading(ctx context.Context, t task.Task) (*task.Counters, error) {
+	g, err := r.Runtime.Gauge(context.WithoutCancel(ctx), t.ID)
+	if fault.KindOf(err) == fault.NotFound {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open counters: %w", err)
+	}
+	defer g.Close()
+	c, err := g.Read()
+	if fault.KindOf(err) == fault.NotFound {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read counters: %w", err)
+	}
+	return &c, nil
+}
+
+// remove takes away all that is left of the task on the host.
+func (r *Runner) remove(ctx context.Context, t task.Task) (task.Transition, error) {
+	if err := r.Runtime.Remove(ctx, t.ID); err != nil {
+		return task.Transition{}, fmt.Errorf("remove: %w", err)
+	}
+	return task.Removed(r.stamp(t)), nil
+}

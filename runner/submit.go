@@ -1,0 +1,85 @@
+package runner
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+
+	"berth/fault"
+	"berth/task"
+)
+
+// Submit accepts the tasks of one run. When it returns they will run, even if
+// the process dies right after. With a token, repeating the call returns the
+// same tasks; the same token with another request is a fault.Conflict. A task
+// that the host could never hold is refused as fault.Exhausted; one that does
+// not fit now waits in PROVISIONING.
+func (r *Runner) Submit(ctx context.Context, run task.Run) ([]task.Task, error) {
+	ts, err := r.Prepare(ctx, run)
+	if err != nil {
+		return nil, err
+	}
+	hash, err := hashOf(run)
+	if err != nil {
+		return nil, err
+	}
+	ts, err = r.Store.Create(ctx, ts, run.Token, hash)
+	if err != nil {
+		return nil, fmt.Errorf("create tasks: %w", err)
+	}
+	return ts, nil
+}
+
+// Prepare returns the tasks that Submit would create, and creates none.
+func (r *Runner) Prepare(ctx context.Context, run task.Run) ([]task.Task, error) {
+	if err := run.Validate(); err != nil {
+		return nil, err
+	}
+	d, err := r.Store.Definition(ctx, run.Definition)
+	if err != nil {
+		return nil, err
+	}
+	if d.Status != task.Active {
+		return nil, fault.At("taskDefinition", "TaskDefinition is inactive")
+	}
+	if err := task.Unsupported(d, run, r.Arch); err != nil {
+		return nil, err
+	}
+	var ts []task.Task
+	for range max(run.Count, 1) {
+		t, err := task.New(d, run, r.Realm, r.NewID(), r.Now())
+		if err != nil {
+			return nil, err
+		}
+		if err := r.fits(t.Size()); err != nil {
+			return nil, err
+		}
+		ts = append(ts, t)
+	}
+	return ts, nil
+}
+
+// fits reports whether a task of that size could ever run here. The reasons are
+// those of the ECS API's failures.
+func (r *Runner) fits(s task.Size) error {
+	if most := min(r.Capacity.CPU, r.Largest.CPU); s.CPU > most {
+		return fault.New(fault.Exhausted, "RESOURCE:CPU: the task needs %d CPU units and this host never has more than %d", s.CPU, most)
+	}
+	if most := min(r.Capacity.Memory, r.Largest.Memory); s.Memory > most {
+		return fault.New(fault.Exhausted, "RESOURCE:MEMORY: the task needs %d MiB and this host never has more than %d", s.Memory, most)
+	}
+	return nil
+}
+
+// hashOf identifies what a run asks for, without its token.
+func hashOf(run task.Run) (string, error) {
+	run.Token = ""
+	b, err := json.Marshal(run)
+	if err != nil {
+		return "", fmt.Errorf("encode run: %w", err)
+	}
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:]), nil
+}

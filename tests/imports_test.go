@@ -1,0 +1,96 @@
+// Package tests tries the whole system from outside, and holds the house to its
+// own rules.
+package tests
+
+import (
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+const module = "berth/"
+
+// may says which package may import which others of ours. To read it is to know
+// the architecture; to change it is to change the architecture
+// (docs/architecture.md).
+var may = map[string][]string{
+	"fault":                       {},
+	"task":                        {"fault"},
+	"billing":                     {"fault", "task"},
+	"billing/billingtest":         {"billing", "fault", "task"},
+	"isolation":                   {"fault", "task"},
+	"isolation/isolationtest":     {"fault", "isolation", "task"},
+	"isolation/cgroup":            {"fault", "task"},
+	"isolation/containerd":        {"fault", "isolation", "isolation/cgroup", "task"},
+	"isolation/containerd/daemon": {"fault"},
+	"images":                      {"fault", "task"},
+	"logs":                        {"fault", "task"},
+	"store":                       {"billing", "fault", "task"},
+	"store/storetest":             {"billing", "fault", "store", "task"},
+	"runner":                      {"fault", "isolation", "task"},
+	"server/rest":                 {"billing", "fault", "logs", "task"},
+	"client":                      {"billing", "fault", "logs", "task"},
+}
+
+// free lists the folders that may import everything: they tie things together or
+// judge them from outside.
+var free = []string{"cmd/", "tests", "examples/", "deps/"}
+
+// Ensure every package of ours imports only what the table lets it.
+func TestImports(t *testing.T) {
+	seen := make(map[string]bool)
+	eachFile(t, func(path, pkg string) {
+		if slices.ContainsFunc(free, func(f string) bool { return strings.HasPrefix(pkg+"/", f) || pkg == f }) {
+			return
+		}
+		allowed, known := may[pkg]
+		if !known {
+			t.Errorf("%s: package %s is not in the table of who may import whom", path, pkg)
+			return
+		}
+		seen[pkg] = true
+		f, err := parser.ParseFile(token.NewFileSet(), filepath.Join("..", path), nil, parser.ImportsOnly)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, imp := range f.Imports {
+			name, _ := strconv.Unquote(imp.Path.Value)
+			if name, ours := strings.CutPrefix(name, module); ours && !slices.Contains(allowed, name) {
+				t.Errorf("%s imports %s, which the table does not allow", path, name)
+			}
+		}
+	})
+	for pkg := range may {
+		if !seen[pkg] {
+			t.Errorf("the table speaks of package %s, which does not exist", pkg)
+		}
+	}
+}
+
+// eachFile calls f for each Go file of ours that is not a test, with its path
+// from the root of the repository and its package's path.
+func eachFile(t *testing.T, f func(path, pkg string)) {
+	t.Helper()
+	err := filepath.WalkDir("..", func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if name := d.Name(); d.IsDir() && (name == "node_modules" || name == "testdata" || name == "bin" || len(name) > 2 && name[0] == '.') {
+			return fs.SkipDir
+		}
+		if filepath.Ext(path) != ".go" || strings.HasSuffix(path, "_test.go") {
+			return nil
+		}
+		path = filepath.ToSlash(strings.TrimPrefix(path, "../"))
+		f(path, filepath.ToSlash(filepath.Dir(path)))
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
