@@ -1,0 +1,86 @@
+# The contents page: `make help` prints the lines with two hashes.
+
+SHELL      := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+STATE  ?= .berth
+LISTEN ?= 127.0.0.1:8080
+LIB    := bin/libexec
+
+GO_BUILD := CGO_ENABLED=0 go build -trimpath -ldflags '-s -w'
+SOURCES  := $(shell find . -name '*.go' -not -name '*_test.go' -not -path './bin/*' -not -path './.*' 2>/dev/null) go.mod go.sum
+
+.PHONY: help
+help: ## say what there is
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: check-go deps bin/berth $(LIB)/berth-log $(LIB)/demo ## build bin/berth and what it stands on
+
+bin/berth: $(SOURCES)
+	@echo "building bin/berth"
+	@$(GO_BUILD) -o $@ ./cmd/berth
+
+$(LIB)/berth-log: $(SOURCES)
+	@mkdir -p $(LIB)
+	@$(GO_BUILD) -o $@ ./cmd/berth-log
+
+$(LIB)/demo: examples/demo/main.go
+	@mkdir -p $(LIB)
+	@$(GO_BUILD) -o $@ ./examples/demo
+
+.PHONY: deps
+deps: check-go ## build the pinned containerd, runc and CNI plugins, once
+	@deps/build $(LIB)
+
+.PHONY: check-go
+check-go:
+	@command -v go >/dev/null || { echo "Go is missing: install Go 1.26 or later (https://go.dev/dl) and put it on PATH" >&2; exit 1; }
+
+.PHONY: up
+up: check-root build ## start Berth in the background and run the sample task
+	@bin/berth up --state-dir $(STATE) --listen $(LISTEN)
+
+.PHONY: down
+down: ## stop everything and leave nothing behind
+	@if [ -x bin/berth ]; then bin/berth down --state-dir $(STATE); else echo "nothing is built, so nothing runs"; fi
+
+.PHONY: check-root
+check-root:
+	@[ "$$(id -u)" = 0 ] || { echo "Berth makes namespaces, mounts and cgroups: run this as root (sudo make $(MAKECMDGOALS))" >&2; exit 1; }
+
+.PHONY: test
+test: check-root build test-unit test-e2e test-cgroup2 ## every test, the real-containerd ones included
+
+.PHONY: test-unit
+test-unit: ## what needs no root: units, properties, simulation, house rules
+	go vet ./...
+	go test ./...
+
+.PHONY: test-e2e
+test-e2e: check-root build ## real containerd, the built binary, kill -9
+	go vet -tags e2e ./...
+	go test -tags e2e -count=1 -timeout 30m -p 1 ./isolation/... ./images/... ./logs/... ./store/... ./tests/e2e/...
+
+.PHONY: test-cgroup2
+test-cgroup2: check-root build ## the isolation suite on cgroup v2, in a small guest
+	tests/cgroup2/run
+
+.PHONY: bench
+bench: check-root build ## against bare runc and ctr, in one interleaved run
+	go run ./tests/bench
+
+.PHONY: fuzz
+fuzz: ## two minutes on the decoder and the validator
+	go test ./task -run '^$$' -fuzz FuzzParseDefinition -fuzztime 2m
+
+.PHONY: lint
+lint: ## formatting and vet
+	@bad=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$bad" ] || { echo "not gofmt'd:"; echo "$$bad"; exit 1; }
+	go vet ./...
+	go vet -tags e2e ./...
+
+.PHONY: clean
+clean: ## remove what was built
+	rm -rf bin
