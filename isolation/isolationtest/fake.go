@@ -1,0 +1,356 @@
+// Package isolationtest offers a fake [isolation.Runtime] and the suite that
+// every Runtime passes.
+package isolationtest
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"berth/fault"
+	"berth/isolation"
+	"berth/task"
+)
+
+// Fake is a Runtime without processes. It is the host: throwing away everything
+// that uses it and starting again with the same Fake is a crash of our process
+// and its restart. All its time comes from package time, so that under
+// testing/synctest hours pass at once. The zero value is ready.
+//
+// A container's command is its script; see [parse] for the words. The program
+// in isolationtest/probe does the same for real, so that one suite runs on both.
+// An image whose name begins with "missing" is not on this host. A Runtime
+// reports that, like an entry point "/missing", as the user's fault.
+type Fake struct {
+	// Fail, if set, is asked after every call that took effect whether to
+	// report an error all the same. That is the failure that is hard to handle.
+	// call is the method's name in lower case; id is empty for list. Fail may
+	// be called concurrently and may call the Fake.
+	Fail func(call string, id task.ID) error
+
+	// Usage, if set, says what a task's counters show after its processes ran
+	// for that long, all together. By default they use all the CPU and half
+	// the memory that the task has.
+	Usage func(s isolation.Sandbox, ran time.Duration) task.Counters
+
+	mu     sync.Mutex
+	worlds map[task.ID]*world
+	addrs  int
+	starts map[process]int
+}
+
+type process struct {
+	task      task.ID
+	container string
+}
+
+// world is what the host has of a task.
+type world struct {
+	sandbox     isolation.Sandbox
+	provisioned bool
+	network     task.Network
+	containers  map[string]*container
+	listens     map[string]bool // ports
+	ooms        uint64
+	ran         time.Duration // of processes that have ended
+}
+
+type container struct {
+	spec    isolation.Container
+	script  script
+	started time.Time // zero: never
+	stopped bool      // got the stop signal
+	timer   *time.Timer
+	exit    task.Exit
+	lost    bool
+	done    chan struct{} // closed when exit or lost is known
+}
+
+func (c *container) running() bool {
+	select {
+	case <-c.done:
+		return false
+	default:
+		return !c.started.IsZero()
+	}
+}
+
+var _ isolation.Runtime = (*Fake)(nil)
+
+// Open returns f: whoever opens a Runtime on this host gets what is there.
+func (f *Fake) Open() (isolation.Runtime, error) { return f, nil }
+
+// Provision implements isolation.Runtime.
+func (f *Fake) Provision(_ context.Context, s isolation.Sandbox) (task.Network, error) {
+	f.mu.Lock()
+	w := f.worlds[s.ID]
+	if w == nil {
+		if f.worlds == nil {
+			f.worlds, f.starts = make(map[task.ID]*world), make(map[process]int)
+		}
+		w = &world{containers: make(map[string]*container), listens: make(map[string]bool)}
+		f.worlds[s.ID] = w
+	}
+	if !w.provisioned {
+		f.addrs++
+		host := f.addrs + 1 // .1 is the bridge's
+		w.sandbox, w.provisioned = s, true
+		w.network = task.Network{
+			IPv4:   fmt.Sprintf("100.64.%d.%d", host>>8&0xf, host&0xff),
+			MAC:    fmt.Sprintf("02:00:64:40:%02x:%02x", host>>8&0xf, host&0xff),
+			Subnet: "100.64.0.0/20",
+		}
+	}
+	n := w.network
+	f.mu.Unlock()
+	return n, f.fail("provision", s.ID)
+}
+
+// Create implements isolation.Runtime.
+func (f *Fake) Create(_ context.Context, c isolation.Container) error {
+	if err := f.create(c); err != nil {
+		return err
+	}
+	return f.fail("create", c.Task)
+}
+
+func (f *Fake) create(c isolation.Container) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	w := f.worlds[c.Task]
+	if w == nil || !w.provisioned {
+		return fault.New(fault.Conflict, "task %s is not provisioned", c.Task)
+	}
+	if w.containers[c.Name] != nil {
+		return nil
+	}
+	if strings.HasPrefix(c.Image, "missing") {
+		return fault.New(fault.NotFound, "CannotCreateContainerError: image %s is not on this host", c.Image)
+	}
+	script, err := parse(append(slices.Clone(c.EntryPoint), c.Command...))
+	if err != nil {
+		return err
+	}
+	w.containers[c.Name] = &container{spec: c, script: script, done: make(chan struct{})}
+	return nil
+}
+
+// Start implements isolation.Runtime.
+func (f *Fake) Start(_ context.Context, id task.ID, name string) (isolation.Started, error) {
+	st, err := f.start(process{id, name})
+	if err != nil {
+		return isolation.Started{}, err
+	}
+	return st, f.fail("start", id)
+}
+
+func (f *Fake) start(p process) (isolation.Started, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	w, c := f.find(p)
+	if c == nil {
+		return isolation.Started{}, fault.New(fault.NotFound, "no container %s in task %s", p.container, p.task)
+	}
+	if c.started.IsZero() {
+		c.started = time.Now()
+		f.starts[p]++
+		w.run(f, c)
+	}
+	return isolation.Started{RuntimeID: string(p.task) + "-" + p.container, At: c.started}, nil
+}
+
+// Wait implements isolation.Runtime.
+func (f *Fake) Wait(ctx context.Context, id task.ID, name string) (task.Exit, error) {
+	f.mu.Lock()
+	_, c := f.find(process{id, name})
+	f.mu.Unlock()
+	if c == nil {
+		return task.Exit{}, fault.New(fault.NotFound, "no container %s in task %s", name, id)
+	}
+	select {
+	case <-c.done:
+	case <-ctx.Done():
+		return task.Exit{}, ctx.Err()
+	}
+	if c.lost {
+		return task.Exit{}, fault.New(fault.NotFound, "the process of container %s was lost", name)
+	}
+	return c.exit, f.fail("wait", id)
+}
+
+// Stop implements isolation.Runtime.
+func (f *Fake) Stop(_ context.Context, id task.ID, name string) error {
+	f.mu.Lock()
+	if w, c := f.find(process{id, name}); c != nil && c.running() && !c.stopped {
+		c.stopped = true
+		switch s := c.script; {
+		case s.ignores:
+		case s.lingers > 0:
+			c.timer.Stop()
+			c.timer = f.after(s.lingers, func() { w.end(c, task.Exit{Code: 0}) })
+		default:
+			w.end(c, task.Exit{Code: 128 + 15})
+		}
+	}
+	f.mu.Unlock()
+	return f.fail("stop", id)
+}
+
+// Kill implements isolation.Runtime.
+func (f *Fake) Kill(_ context.Context, id task.ID, name string) error {
+	f.mu.Lock()
+	if w, c := f.find(process{id, name}); c != nil && c.running() {
+		w.end(c, task.Exit{Code: 128 + 9})
+	}
+	f.mu.Unlock()
+	return f.fail("kill", id)
+}
+
+// Remove implements isolation.Runtime.
+func (f *Fake) Remove(_ context.Context, id task.ID) error {
+	f.mu.Lock()
+	if w := f.worlds[id]; w != nil {
+		for _, c := range w.containers {
+			w.lose(c)
+		}
+		delete(f.worlds, id)
+	}
+	f.mu.Unlock()
+	return f.fail("remove", id)
+}
+
+// List implements isolation.Runtime.
+func (f *Fake) List(context.Context) ([]task.ID, error) {
+	ids := f.Leftovers()
+	return ids, f.fail("list", "")
+}
+
+// Leftovers returns the tasks that were not removed, in order.
+func (f *Fake) Leftovers() []task.ID {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	ids := make([]task.ID, 0, len(f.worlds))
+	for id := range f.worlds {
+		ids = append(ids, id)
+	}
+	slices.Sort(ids)
+	return ids
+}
+
+// Starts returns how often a container's main process was started. It remembers
+// removed tasks too.
+func (f *Fake) Starts(id task.ID, container string) int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.starts[process{id, container}]
+}
+
+// Lose makes the process of a container vanish, so that nobody will ever know
+// how it ended.
+func (f *Fake) Lose(id task.ID, name string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	w, c := f.find(process{id, name})
+	if c == nil {
+		return fault.New(fault.NotFound, "no container %s in task %s", name, id)
+	}
+	if !c.started.IsZero() {
+		w.lose(c)
+	}
+	return nil
+}
+
+// Reboot is a restart of the host: every process, cgroup and network namespace
+// is gone; what is on disk is still there.
+func (f *Fake) Reboot() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, w := range f.worlds {
+		for name, c := range w.containers {
+			w.lose(c)
+			if c.started.IsZero() {
+				delete(w.containers, name)
+			}
+		}
+		w.provisioned = false
+	}
+}
+
+// find returns a container and the world it is in, or nil. The caller holds mu.
+func (f *Fake) find(p process) (*world, *container) {
+	w := f.worlds[p.task]
+	if w == nil {
+		return nil, nil
+	}
+	return w, w.containers[p.container]
+}
+
+// after runs do under mu when d has passed.
+func (f *Fake) after(d time.Duration, do func()) *time.Timer {
+	return time.AfterFunc(d, func() {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		do()
+	})
+}
+
+func (f *Fake) fail(call string, id task.ID) error {
+	if f.Fail == nil {
+		return nil
+	}
+	return f.Fail(call, id)
+}
+
+// run plays c's script. The caller holds the Fake's mu.
+func (w *world) run(f *Fake, c *container) {
+	s := c.script
+	exit := task.Exit{Code: s.code}
+	switch {
+	case s.oom:
+		w.ooms++
+		exit = task.Exit{Code: 128 + 9, OOMKilled: true}
+	case s.listens != "":
+		w.listens[s.listens] = true
+	case s.dials != "" && !w.listens[s.dials]:
+		exit.Code = 1
+	}
+	if s.runs > 0 {
+		c.timer = f.after(s.runs, func() { w.end(c, exit) })
+		return
+	}
+	w.end(c, exit)
+}
+
+// end ends c's process, unless it has ended. The caller holds the Fake's mu.
+func (w *world) end(c *container, e task.Exit) {
+	if !c.running() {
+		return
+	}
+	e.At = time.Now()
+	c.exit = e
+	w.close(c)
+}
+
+// lose ends c without an outcome. The caller holds the Fake's mu.
+func (w *world) lose(c *container) {
+	select {
+	case <-c.done:
+	default:
+		c.lost = true
+		w.close(c)
+	}
+}
+
+func (w *world) close(c *container) {
+	if c.timer != nil {
+		c.timer.Stop()
+	}
+	if !c.started.IsZero() {
+		w.ran += time.Since(c.started)
+	}
+	delete(w.listens, c.script.listens)
+	close(c.done)
+}

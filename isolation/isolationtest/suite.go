@@ -1,0 +1,588 @@
+package isolationtest
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strconv"
+	"testing"
+	"time"
+
+	"berth/fault"
+	"berth/isolation"
+	"berth/task"
+)
+
+// Host is a host with a Runtime on it that is to be tested.
+type Host interface {
+	// Open returns the Runtime as a process of ours that has just started gets
+	// it. Every call is such a start; nobody said goodbye before.
+	Open() (isolation.Runtime, error)
+
+	// Lose makes the running process of a container vanish in a way that leaves
+	// nobody who knows how it ended.
+	Lose(id task.ID, container string) error
+}
+
+// Suite holds the Runtime of every Host to the contract of package isolation.
+// image has the commands of [parse]. Each subtest has tasks of its own, and they
+// run in parallel when open allows it: the Host that it returns may be shared.
+func Suite(t *testing.T, image string, open func(t *testing.T) Host) {
+	for _, tt := range []struct {
+		name string
+		test func(b *bench)
+	}{
+		{"EveryCallTwice", everyCallTwice},
+		{"NothingThere", nothingThere},
+		{"WaitAfterEnd", waitAfterEnd},
+		{"ManyWaiters", manyWaiters},
+		{"WaitEndsWithContext", waitEndsWithContext},
+		{"WaitBeforeStart", waitBeforeStart},
+		{"ExitCodes", exitCodes},
+		{"OutOfMemory", outOfMemory},
+		{"StopThenKill", stopThenKill},
+		{"StopIsASignal", stopIsASignal},
+		{"StopBeforeStart", stopBeforeStart},
+		{"LostProcess", lostProcess},
+		{"AdoptedByTheNextProcess", adopted},
+		{"UsersFaults", usersFaults},
+		{"SharedNetworkOwnProcesses", sharedNetwork},
+		{"GaugeOverALife", gaugeOverALife},
+		{"ListKnowsEveryTask", listed},
+		{"RemoveHalfMade", removeHalfMade},
+		{"RemoveRunning", removeRunning},
+		{"ConcurrentCalls", concurrentCalls},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			b := &bench{T: t, host: open(t), image: image, id: task.NewID()}
+			b.rt = b.open()
+			t.Cleanup(func() {
+				ctx, cancel := context.WithTimeout(context.Background(), patience)
+				defer cancel()
+				if err := b.rt.Remove(ctx, b.id); err != nil {
+					t.Errorf("Remove at the end: %v", err)
+				}
+			})
+			tt.test(b)
+		})
+	}
+}
+
+// patience is how long a test waits for what must happen.
+const patience = 60 * time.Second
+
+// bench is a Runtime and one task for one test.
+type bench struct {
+	*testing.T
+	host  Host
+	rt    isolation.Runtime
+	image string
+	id    task.ID
+}
+
+func (b *bench) open() isolation.Runtime {
+	b.Helper()
+	rt, err := b.host.Open()
+	if err != nil {
+		b.Fatal(err)
+	}
+	return rt
+}
+
+func (b *bench) ctx() context.Context {
+	ctx, cancel := context.WithTimeout(b.Context(), patience)
+	b.Cleanup(cancel)
+	return ctx
+}
+
+func (b *bench) sandbox() isolation.Sandbox {
+	return isolation.Sandbox{ID: b.id, Size: task.Size{CPU: 256, Memory: 512}}
+}
+
+func (b *bench) container(name string, command ...string) isolation.Container {
+	return isolation.Container{Task: b.id, Name: name, Image: b.image, Command: command}
+}
+
+func (b *bench) provision() task.Network {
+	b.Helper()
+	n, err := b.rt.Provision(b.ctx(), b.sandbox())
+	if err != nil {
+		b.Fatalf("Provision: %v", err)
+	}
+	return n
+}
+
+func (b *bench) create(name string, command ...string) {
+	b.Helper()
+	if err := b.rt.Create(b.ctx(), b.container(name, command...)); err != nil {
+		b.Fatalf("Create %s: %v", name, err)
+	}
+}
+
+func (b *bench) start(name string) isolation.Started {
+	b.Helper()
+	st, err := b.rt.Start(b.ctx(), b.id, name)
+	if err != nil {
+		b.Fatalf("Start %s: %v", name, err)
+	}
+	return st
+}
+
+// run provisions, creates and starts one container.
+func (b *bench) run(name string, command ...string) isolation.Started {
+	b.Helper()
+	b.provision()
+	b.create(name, command...)
+	return b.start(name)
+}
+
+func (b *bench) wait(name string) task.Exit {
+	b.Helper()
+	e, err := b.rt.Wait(b.ctx(), b.id, name)
+	if err != nil {
+		b.Fatalf("Wait %s: %v", name, err)
+	}
+	return e
+}
+
+func (b *bench) stop(name string) {
+	b.Helper()
+	if err := b.rt.Stop(b.ctx(), b.id, name); err != nil {
+		b.Fatalf("Stop %s: %v", name, err)
+	}
+}
+
+func (b *bench) kill(name string) {
+	b.Helper()
+	if err := b.rt.Kill(b.ctx(), b.id, name); err != nil {
+		b.Fatalf("Kill %s: %v", name, err)
+	}
+}
+
+func (b *bench) remove() {
+	b.Helper()
+	if err := b.rt.Remove(b.ctx(), b.id); err != nil {
+		b.Fatalf("Remove: %v", err)
+	}
+}
+
+func (b *bench) wantCode(name string, want int) {
+	b.Helper()
+	if e := b.wait(name); e.Code != want {
+		b.Errorf("%s ended with %+v, want code %d", name, e, want)
+	}
+}
+
+// quiet fails the test if the container ends within d.
+func (b *bench) quiet(name string, d time.Duration) {
+	b.Helper()
+	ctx, cancel := context.WithTimeout(b.Context(), d)
+	defer cancel()
+	if e, err := b.rt.Wait(ctx, b.id, name); !errors.Is(err, context.DeadlineExceeded) {
+		b.Errorf("Wait %s = %+v, %v; it should go on", name, e, err)
+	}
+}
+
+func (b *bench) wantKind(what string, err error, want fault.Kind) {
+	b.Helper()
+	if err == nil || fault.KindOf(err) != want {
+		b.Errorf("%s: error %v, want one of kind %q", what, err, want)
+	}
+}
+
+func everyCallTwice(b *bench) {
+	first := b.provision()
+	if again := b.provision(); again != first {
+		b.Errorf("second Provision = %+v, want %+v", again, first)
+	}
+	b.create("main", "sleep", "1h")
+	b.create("main", "sleep", "1h")
+	started := b.start("main")
+	if again := b.start("main"); again != started {
+		b.Errorf("second Start = %+v, want %+v", again, started)
+	}
+	if started.RuntimeID == "" || started.At.IsZero() {
+		b.Errorf("Start = %+v, want an ID and a time", started)
+	}
+	b.stop("main")
+	b.stop("main")
+	b.wait("main")
+	b.kill("main")
+	b.kill("main")
+	if again := b.start("main"); again != started {
+		b.Errorf("Start after the end = %+v, want %+v", again, started)
+	}
+	b.remove()
+	b.remove()
+}
+
+func nothingThere(b *bench) {
+	ctx := b.ctx()
+	_, err := b.rt.Wait(ctx, b.id, "main")
+	b.wantKind("Wait", err, fault.NotFound)
+	_, err = b.rt.Start(ctx, b.id, "main")
+	b.wantKind("Start", err, fault.NotFound)
+	_, err = b.rt.Gauge(ctx, b.id)
+	b.wantKind("Gauge", err, fault.NotFound)
+	b.stop("main")
+	b.kill("main")
+	b.remove()
+
+	b.provision()
+	_, err = b.rt.Wait(ctx, b.id, "main")
+	b.wantKind("Wait in an empty task", err, fault.NotFound)
+	_, err = b.rt.Start(ctx, b.id, "main")
+	b.wantKind("Start in an empty task", err, fault.NotFound)
+	b.stop("main")
+	b.kill("main")
+}
+
+func waitAfterEnd(b *bench) {
+	started := b.run("main", "exit", "3")
+	first := b.wait("main")
+	if first.Code != 3 || first.OOMKilled || first.At.Before(started.At) {
+		b.Errorf("Wait = %+v, want code 3 at or after %v", first, started.At)
+	}
+	if again := b.wait("main"); !again.At.Equal(first.At) || again.Code != first.Code {
+		b.Errorf("second Wait = %+v, want %+v", again, first)
+	}
+}
+
+func manyWaiters(b *bench) {
+	b.run("main", "sleep", "1h")
+	exits := make(chan task.Exit)
+	ctx := b.ctx()
+	const waiters = 8
+	for range waiters {
+		go func() {
+			e, err := b.rt.Wait(ctx, b.id, "main")
+			if err != nil {
+				b.Errorf("Wait: %v", err)
+			}
+			exits <- e
+		}()
+	}
+	b.quiet("main", 50*time.Millisecond)
+	b.kill("main")
+	for range waiters {
+		if e := <-exits; e.Code != 137 {
+			b.Errorf("a waiter got %+v, want code 137", e)
+		}
+	}
+}
+
+func waitEndsWithContext(b *bench) {
+	b.run("main", "sleep", "1h")
+	b.quiet("main", 20*time.Millisecond)
+	b.quiet("main", 20*time.Millisecond) // the first one left the process alone
+	b.kill("main")
+	b.wantCode("main", 137)
+}
+
+func waitBeforeStart(b *bench) {
+	b.provision()
+	b.create("main", "exit", "7")
+	got := make(chan task.Exit, 1)
+	ctx := b.ctx()
+	go func() {
+		e, err := b.rt.Wait(ctx, b.id, "main")
+		if err != nil {
+			b.Errorf("Wait before Start: %v", err)
+		}
+		got <- e
+	}()
+	b.quiet("main", 50*time.Millisecond)
+	b.start("main")
+	if e := <-got; e.Code != 7 {
+		b.Errorf("Wait before Start = %+v, want code 7", e)
+	}
+}
+
+// exitCodes has ten containers, the most that a task can have.
+func exitCodes(b *bench) {
+	b.provision()
+	codes := []int{0, 1, 2, 126, 127, 128, 129, 137, 254, 255}
+	for _, code := range codes {
+		b.create("c"+strconv.Itoa(code), "exit", strconv.Itoa(code))
+	}
+	for _, code := range codes {
+		b.start("c" + strconv.Itoa(code))
+	}
+	for _, code := range codes {
+		b.wantCode("c"+strconv.Itoa(code), code)
+	}
+}
+
+func outOfMemory(b *bench) {
+	b.provision()
+	b.create("hog", "oom", "32")
+	b.create("modest", "sleep", "1h")
+	b.start("modest")
+	b.start("hog")
+	if e := b.wait("hog"); e.Code != 137 || !e.OOMKilled {
+		b.Errorf("hog ended with %+v, want code 137 and OOMKilled", e)
+	}
+	b.stop("modest")
+	if e := b.wait("modest"); e.OOMKilled {
+		b.Errorf("modest ended with %+v, and it was not the one with the memory", e)
+	}
+	g, err := b.rt.Gauge(b.ctx(), b.id)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer g.Close()
+	if c, err := g.Read(); err != nil || c.OOMKills == 0 || c.MemoryPeakBytes < 500<<20 || c.MemoryPeakBytes > 512<<20 {
+		b.Errorf("Read = %+v, %v; want an OOM kill and a peak of 512 MiB", c, err)
+	}
+}
+
+func stopThenKill(b *bench) {
+	b.run("main", "ignore", "TERM")
+	b.quiet("main", 300*time.Millisecond) // until it has installed its handler
+	b.stop("main")
+	b.quiet("main", 300*time.Millisecond)
+	b.kill("main")
+	b.wantCode("main", 137)
+}
+
+func stopIsASignal(b *bench) {
+	b.provision()
+	b.create("graceful", "trap", "TERM", "100ms")
+	b.create("plain", "sleep", "1h")
+	b.start("graceful")
+	b.start("plain")
+	b.quiet("plain", 300*time.Millisecond)
+	b.stop("graceful")
+	b.stop("plain")
+	b.wantCode("graceful", 0)
+	b.wantCode("plain", 143)
+}
+
+func stopBeforeStart(b *bench) {
+	b.provision()
+	b.create("main", "exit", "5")
+	b.stop("main")
+	b.kill("main")
+	b.start("main")
+	b.wantCode("main", 5)
+}
+
+func lostProcess(b *bench) {
+	started := b.run("main", "sleep", "1h")
+	lost := make(chan error, 1)
+	ctx := b.ctx()
+	go func() {
+		_, err := b.rt.Wait(ctx, b.id, "main")
+		lost <- err
+	}()
+	b.quiet("main", 50*time.Millisecond)
+	if err := b.host.Lose(b.id, "main"); err != nil {
+		b.Fatal(err)
+	}
+	b.wantKind("Wait while the process is lost", <-lost, fault.NotFound)
+	_, err := b.rt.Wait(ctx, b.id, "main")
+	b.wantKind("Wait after the process was lost", err, fault.NotFound)
+	if again := b.start("main"); again != started {
+		b.Errorf("Start after the process was lost = %+v, want %+v", again, started)
+	}
+	b.stop("main")
+	b.kill("main")
+	_, err = b.open().Wait(ctx, b.id, "main")
+	b.wantKind("Wait by the next process", err, fault.NotFound)
+}
+
+func adopted(b *bench) {
+	started := b.run("main", "trap", "TERM", "50ms")
+	b.create("ended", "exit", "9")
+	b.start("ended")
+	b.create("made", "exit", "4")
+	ended := b.wait("ended")
+
+	b.rt = b.open()
+	if again := b.start("main"); again != started {
+		b.Errorf("Start by the next process = %+v, want %+v", again, started)
+	}
+	if e := b.wait("ended"); e.Code != 9 || !e.At.Equal(ended.At) {
+		b.Errorf("Wait by the next process = %+v, want %+v", e, ended)
+	}
+	b.start("made")
+	b.wantCode("made", 4)
+	b.quiet("main", 300*time.Millisecond)
+	b.stop("main")
+	b.wantCode("main", 0)
+}
+
+func usersFaults(b *bench) {
+	b.provision()
+	c := b.container("image", "exit", "0")
+	c.Image = "missing.invalid/image@sha256:0000000000000000000000000000000000000000000000000000000000000000"
+	b.wantKind("Create with an image that is not here", b.rt.Create(b.ctx(), c), fault.NotFound)
+
+	c = b.container("program", "exit", "0")
+	c.EntryPoint = []string{"/missing"}
+	for range 2 {
+		err := b.rt.Create(b.ctx(), c)
+		if err == nil {
+			_, err = b.rt.Start(b.ctx(), b.id, "program")
+		}
+		b.wantKind("a program that is not there", err, fault.Invalid)
+	}
+	b.create("sound", "exit", "0")
+	b.start("sound")
+	b.wantCode("sound", 0)
+}
+
+func sharedNetwork(b *bench) {
+	b.provision()
+	b.create("server", "listen", "8080")
+	b.create("client", "dial", "8080")
+	b.create("census", "pids")
+	for _, name := range []string{"server", "client", "census"} {
+		b.start(name)
+	}
+	b.wantCode("client", 0)
+	b.wantCode("census", 1)
+
+	other := &bench{T: b.T, host: b.host, rt: b.rt, image: b.image, id: task.NewID()}
+	b.Cleanup(func() {
+		if err := other.rt.Remove(context.Background(), other.id); err != nil {
+			b.Error(err)
+		}
+	})
+	if n := other.provision(); n.IPv4 != "" && n.IPv4 == b.provision().IPv4 {
+		b.Errorf("two tasks have the address %s", n.IPv4)
+	}
+	other.create("client", "dial", "8080")
+	other.start("client")
+	other.wantCode("client", 1)
+}
+
+func gaugeOverALife(b *bench) {
+	b.provision()
+	g, err := b.rt.Gauge(b.ctx(), b.id)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer g.Close()
+	read := func(when string) task.Counters {
+		b.Helper()
+		c, err := g.Read()
+		if err != nil {
+			b.Fatalf("Read %s: %v", when, err)
+		}
+		return c
+	}
+	if c := read("before the first process"); c.CPUNanos != 0 || c.PIDs != 0 {
+		b.Errorf("before the first process: %+v", c)
+	}
+	b.create("main", "spin", "1h")
+	b.start("main")
+	b.quiet("main", 500*time.Millisecond)
+	during := read("during")
+	if during.CPUNanos == 0 || during.MemoryBytes == 0 || during.PIDs == 0 || during.MemoryPeakBytes < during.WorkingSetBytes {
+		b.Errorf("during: %+v", during)
+	}
+	b.kill("main")
+	b.wait("main")
+	after := read("after the end")
+	if after.CPUNanos < during.CPUNanos || after.PIDs != 0 {
+		b.Errorf("after the end: %+v, during: %+v", after, during)
+	}
+	again, err := b.open().Gauge(b.ctx(), b.id)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer again.Close()
+	if c, err := again.Read(); err != nil || c.CPUNanos < after.CPUNanos || c.MemoryPeakBytes < after.MemoryPeakBytes {
+		b.Errorf("another gauge: %+v, %v; the first one read %+v", c, err, after)
+	}
+	b.remove()
+	_, err = g.Read()
+	b.wantKind("Read after Remove", err, fault.NotFound)
+	for range 2 {
+		if err := g.Close(); err != nil {
+			b.Errorf("Close: %v", err)
+		}
+	}
+}
+
+func listed(b *bench) {
+	has := func() bool {
+		ids, err := b.rt.List(b.ctx())
+		if err != nil {
+			b.Fatal(err)
+		}
+		return slices.Contains(ids, b.id)
+	}
+	if has() {
+		b.Error("List names a task before it was provisioned")
+	}
+	b.provision()
+	if !has() {
+		b.Error("List does not name a provisioned task")
+	}
+	b.create("main", "exit", "0")
+	b.start("main")
+	b.wait("main")
+	if !has() {
+		b.Error("List does not name a task that has ended")
+	}
+	b.remove()
+	if has() {
+		b.Error("List names a removed task")
+	}
+}
+
+func removeHalfMade(b *bench) {
+	b.provision()
+	b.remove()
+	b.provision()
+	b.create("main", "exit", "0")
+	b.remove()
+	if _, err := b.rt.Wait(b.ctx(), b.id, "main"); fault.KindOf(err) != fault.NotFound {
+		b.Errorf("Wait after Remove: %v, want not found", err)
+	}
+	// The same task again: nothing of its first life may show.
+	b.run("main", "exit", "6")
+	b.wantCode("main", 6)
+}
+
+func removeRunning(b *bench) {
+	b.run("main", "ignore", "TERM")
+	gone := make(chan struct{})
+	ctx := b.ctx()
+	go func() { // whatever it gets, it must come back
+		defer close(gone)
+		_, _ = b.rt.Wait(ctx, b.id, "main")
+	}()
+	b.quiet("main", 50*time.Millisecond)
+	b.remove()
+	select {
+	case <-gone:
+	case <-ctx.Done():
+		b.Error("Wait did not return after Remove")
+	}
+}
+
+func concurrentCalls(b *bench) {
+	const callers = 4
+	all := func(call func() error) {
+		errs := make(chan error, callers)
+		for range callers {
+			go func() { errs <- call() }()
+		}
+		for range callers {
+			if err := <-errs; err != nil {
+				b.Error(err)
+			}
+		}
+	}
+	ctx := b.ctx()
+	all(func() error { _, err := b.rt.Provision(ctx, b.sandbox()); return err })
+	all(func() error { return b.rt.Create(ctx, b.container("main", "exit", "8")) })
+	all(func() error { _, err := b.rt.Start(ctx, b.id, "main"); return err })
+	all(func() error { return b.rt.Stop(ctx, b.id, "main") })
+	b.wait("main")
+	all(func() error { return b.rt.Remove(ctx, b.id) })
+}
