@@ -1,0 +1,122 @@
+// Command berth-log writes what one container prints to its log.
+//
+// The container's shim starts it through containerd's binary-v2:// IO scheme,
+// with the container's stdout on descriptor 3, its stderr on 4, and on 5 a pipe
+// on which it says that it is ready. It is the shim's child and not the
+// server's, so that nothing is lost or written twice when the server dies. It
+// lives until both streams have ended.
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"berth/logs"
+)
+
+// patience is how long the streams may stay open after SIGTERM. The shim closes
+// its ends before it sends that, and SIGKILL follows 12 seconds later
+// (containerd-shim-runc-v2, binaryIOProcTermTimeout).
+const patience = 10 * time.Second
+
+func main() {
+	if err := run(os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "berth-log:", err)
+		os.Exit(1)
+	}
+}
+
+func run(args []string) error {
+	terminated := make(chan os.Signal, 1)
+	signal.Notify(terminated, syscall.SIGTERM)
+	signal.Ignore(syscall.SIGINT, syscall.SIGHUP, syscall.SIGPIPE)
+
+	flags := flag.NewFlagSet("berth-log", flag.ContinueOnError)
+	dir := flags.String("dir", "", "directory of the container's `log`, made if it is not there")
+	maxSize := flags.Int64("max-size", 16<<20, "`bytes` of one segment")
+	maxFiles := flags.Int("max-files", 16, "`segments` to keep")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	if *dir == "" || *maxSize <= 0 || *maxFiles <= 0 || flags.NArg() > 0 {
+		return errors.New("usage: berth-log -dir DIR [-max-size BYTES] [-max-files N], started by a container's shim")
+	}
+	w, err := logs.NewWriter(logs.WriterConfig{Dir: *dir, MaxSize: *maxSize, MaxFiles: *maxFiles, Now: clock()})
+	if err != nil {
+		return err
+	}
+	streams := map[string]*os.File{logs.Stdout: pipe(3), logs.Stderr: pipe(4)}
+
+	// The byte says ready; closing alone could also be our death.
+	ready := os.NewFile(5, "ready")
+	if _, err := ready.Write([]byte{1}); err != nil {
+		return fmt.Errorf("say ready: %w", err)
+	}
+	ready.Close()
+
+	var reading sync.WaitGroup
+	for name, f := range streams {
+		reading.Go(func() { pump(w, name, f) })
+	}
+	ended := make(chan struct{})
+	go func() { reading.Wait(); close(ended) }()
+
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			w.Sync()
+		case <-terminated:
+			for _, f := range streams {
+				_ = f.SetReadDeadline(time.Now().Add(patience))
+			}
+		case <-ended:
+			return w.Close()
+		}
+	}
+}
+
+// pipe opens an inherited descriptor so that reading it can be given a deadline.
+func pipe(fd int) *os.File {
+	_ = syscall.SetNonblock(fd, true)
+	return os.NewFile(uintptr(fd), "stream")
+}
+
+// pump moves what the container prints to the log until there is no more.
+func pump(w *logs.Writer, stream string, from io.Reader) {
+	chunk := make([]byte, 64<<10)
+	for {
+		n, err := from.Read(chunk)
+		if n > 0 {
+			w.Write(stream, chunk[:n])
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+// clock returns the wall time of the start plus the boot time that has passed
+// since. It counts through suspend and cannot be stepped, like the time line of
+// the task.
+func clock() func() time.Time {
+	wall, start := time.Now(), bootTime()
+	return func() time.Time { return wall.Add(bootTime() - start) }
+}
+
+func bootTime() time.Duration {
+	var ts unix.Timespec
+	// It cannot fail: the clock exists on every kernel since 2.6.39.
+	_ = unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts)
+	return time.Duration(ts.Nano())
+}

@@ -1,0 +1,393 @@
+package logs
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"berth/fault"
+	"berth/task"
+)
+
+const id = task.ID("0192f0c1d2e3740a8b9c0d1e2f304152")
+
+// read returns "container stream message" of what q asks for.
+func read(t testing.TB, d Dir, q Query) (lines []string, last Cursor) {
+	t.Helper()
+	for e, err := range d.Read(context.Background(), id, q) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		lines = append(lines, e.Container+" "+e.Stream+" "+e.Message)
+		last = e.Cursor
+	}
+	return lines, last
+}
+
+// two makes a log of two containers that take turns, one line a millisecond.
+func two(t testing.TB, lines int) Dir {
+	t.Helper()
+	d := Dir(t.TempDir())
+	now := clock(time.Millisecond)
+	var ws [2]*Writer
+	for i, name := range []string{"app", "web"} {
+		w, err := NewWriter(WriterConfig{Dir: d.Container(id, name), MaxSize: 2000, MaxFiles: 1000, Now: now})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ws[i] = w
+	}
+	for i := range lines {
+		stream := []string{Stdout, Stderr}[i/2%2]
+		ws[i%2].Write(stream, fmt.Appendf(nil, "%d\n", i))
+	}
+	closeWriter(t, ws[0])
+	closeWriter(t, ws[1])
+	return d
+}
+
+// message is the i-th line of two.
+func message(i int) string {
+	return fmt.Sprintf("%s %s %d", []string{"app", "web"}[i%2], []string{"stdout", "stderr"}[i/2%2], i)
+}
+
+func TestRead(t *testing.T) {
+	const n = 1000
+	d := two(t, n)
+	at := func(i int) time.Time { return noon.Add(time.Duration(i+1) * time.Millisecond) }
+	for _, c := range []struct {
+		name string
+		q    Query
+		want func(i int) bool
+	}{
+		{"all", Query{}, func(i int) bool { return true }},
+		{"one container", Query{Containers: []string{"web"}}, func(i int) bool { return i%2 == 1 }},
+		{"no such container", Query{Containers: []string{"nix"}}, func(i int) bool { return false }},
+		{"one stream", Query{Streams: []string{Stderr}}, func(i int) bool { return i/2%2 == 1 }},
+		{"since", Query{Since: at(700)}, func(i int) bool { return i >= 700 }},
+		{"since the last", Query{Since: at(n - 1)}, func(i int) bool { return i == n-1 }},
+		{"since for ever", Query{Since: noon.Add(-time.Hour)}, func(i int) bool { return true }},
+		{"since later", Query{Since: noon.Add(time.Hour)}, func(i int) bool { return false }},
+		{"until", Query{Until: at(300)}, func(i int) bool { return i < 300 }},
+		{"range", Query{Since: at(300), Until: at(310)}, func(i int) bool { return i >= 300 && i < 310 }},
+		{"tail", Query{Tail: 7}, func(i int) bool { return i >= n-7 }},
+		{"tail of more", Query{Tail: 5000}, func(i int) bool { return true }},
+		{"tail of one container", Query{Tail: 3, Containers: []string{"app"}}, func(i int) bool { return i%2 == 0 && i >= n-6 }},
+		{"tail of one stream", Query{Tail: 4, Streams: []string{Stdout}}, func(i int) bool { return i/2%2 == 0 && i >= n-8 }},
+		{"tail of a range", Query{Tail: 4, Since: at(100), Until: at(200)}, func(i int) bool { return i >= 196 && i < 200 }},
+		{"tail of less", Query{Tail: 50, Since: at(n - 5)}, func(i int) bool { return i >= n-5 }},
+		{"none of the old", Query{Tail: -1}, func(i int) bool { return false }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var want []string
+			for i := range n {
+				if c.want(i) {
+					want = append(want, message(i))
+				}
+			}
+			got, _ := read(t, d, c.q)
+			if strings.Join(got, "\n") != strings.Join(want, "\n") {
+				t.Errorf("got %d entries %.300q, want %d %.300q", len(got), got, len(want), want)
+			}
+		})
+	}
+}
+
+// From any cursor on, a reader gets exactly what comes after it.
+func TestReadAfter(t *testing.T) {
+	const n = 300
+	d := two(t, n)
+	i := 0
+	for e, err := range d.Read(context.Background(), id, Query{Tail: 250}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if i%17 == 0 {
+			got, _ := read(t, d, Query{After: e.Cursor})
+			if want := n - 50 - i - 1; len(got) != want || want > 0 && got[0] != message(50+i+1) {
+				t.Fatalf("after entry %d: %d entries, want %d: %.100q", 50+i, len(got), want, got)
+			}
+		}
+		i++
+	}
+	if i != 250 {
+		t.Errorf("%d entries", i)
+	}
+}
+
+func TestReadRefuses(t *testing.T) {
+	d := Dir(t.TempDir())
+	for _, c := range []struct {
+		id task.ID
+		q  Query
+	}{
+		{"../../etc", Query{}},
+		{id, Query{After: "x"}},
+		{id, Query{After: "../x:1:1"}},
+		{id, Query{After: "app:1:-1"}},
+		{id, Query{After: "app:1:99999999999999999999"}},
+	} {
+		refused := false
+		for _, err := range d.Read(context.Background(), c.id, c.q) {
+			refused = fault.KindOf(err) == fault.Invalid || fault.KindOf(err) == fault.NotFound
+		}
+		if !refused {
+			t.Errorf("%v was not refused", c)
+		}
+	}
+	if err := d.Remove(".."); err == nil {
+		t.Error("Remove of .. was not refused")
+	}
+	if got, _ := read(t, d, Query{}); got != nil {
+		t.Errorf("a task without a log has %q", got)
+	}
+}
+
+// A reader that stayed away too long is told what it missed, and only that.
+func TestReadMissed(t *testing.T) {
+	d := Dir(t.TempDir())
+	w := open(t, d.Container(id, "app"), 100, 3) // two short lines a segment
+	write := func(from, to int) {
+		for i := from; i < to; i++ {
+			w.Write(Stdout, fmt.Appendf(nil, "%d\n", i))
+		}
+	}
+	write(0, 3)
+	got, last := read(t, d, Query{})
+	if len(got) != 3 {
+		t.Fatalf("got %q", got)
+	}
+	write(3, 100)
+	got, _ = read(t, d, Query{After: last})
+	if len(got) == 0 || !strings.HasPrefix(got[0], "app berth 46 log segments were rotated away") || got[len(got)-1] != "app stdout 99" {
+		t.Errorf("got %q", got)
+	}
+	if got[1] != "app stdout 94" || len(got) != 7 {
+		t.Errorf("got %q", got)
+	}
+	if got, _ := read(t, d, Query{After: last, Streams: []string{Stdout}}); got[0] != "app stdout 94" {
+		t.Errorf("got %q", got)
+	}
+	closeWriter(t, w)
+}
+
+// Whatever is written, rotated and mended while readers come and go, every line
+// is read once and in order.
+func TestFollowExactlyOnce(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		dir, err := os.MkdirTemp("", "logs")
+		if err != nil {
+			rt.Fatal(err)
+		}
+		defer os.RemoveAll(dir)
+		d := Dir(dir)
+		maxSize := int64(rapid.IntRange(60, 5000).Draw(rt, "maxSize"))
+		writer := func(name string) *Writer {
+			w, err := NewWriter(WriterConfig{Dir: d.Container(id, name), MaxSize: maxSize, MaxFiles: 1 << 20, Now: clock(1)})
+			if err != nil {
+				rt.Fatal(err)
+			}
+			return w
+		}
+		names := []string{"a", "b"}
+		ws := map[string]*Writer{}
+		defer func() {
+			for _, w := range ws {
+				w.file.Close()
+				w.lock.Close()
+			}
+		}()
+		want := map[string]int{}
+		got := map[string]int{}
+		var after Cursor
+		drain := func(most int) {
+			n := 0
+			for e, err := range d.Read(context.Background(), id, Query{After: after}) {
+				if err != nil {
+					rt.Fatal(err)
+				}
+				if e.Stream != Stdout || e.Partial || e.Message != strings.Repeat(fmt.Sprint(got[e.Container], " "), 3) {
+					rt.Fatalf("got %q of %s, want line %d", e.Message, e.Container, got[e.Container])
+				}
+				got[e.Container]++
+				after = e.Cursor
+				if n++; n == most {
+					break
+				}
+			}
+		}
+		rt.Repeat(map[string]func(*rapid.T){
+			"write": func(rt *rapid.T) {
+				name := rapid.SampledFrom(names).Draw(rt, "name")
+				if ws[name] == nil {
+					ws[name] = writer(name)
+				}
+				var chunk []byte
+				for range rapid.IntRange(1, 60).Draw(rt, "lines") {
+					chunk = append(chunk, strings.Repeat(fmt.Sprint(want[name], " "), 3)+"\n"...)
+					want[name]++
+				}
+				for len(chunk) > 0 {
+					n := rapid.IntRange(1, len(chunk)).Draw(rt, "chunk")
+					ws[name].Write(Stdout, chunk[:n])
+					chunk = chunk[n:]
+				}
+			},
+			"crash": func(rt *rapid.T) {
+				name := rapid.SampledFrom(names).Draw(rt, "name")
+				w := ws[name]
+				if w == nil {
+					rt.Skip()
+				}
+				delete(ws, name)
+				// Dies in the middle of a record of which nobody knows.
+				torn := "2026-11-23T12:00:00.000000000Z stdout F"
+				if _, err := w.file.WriteAt([]byte(torn[:rapid.IntRange(0, len(torn)).Draw(rt, "torn")]), w.size); err != nil {
+					rt.Fatal(err)
+				}
+				w.file.Close()
+				w.lock.Close()
+			},
+			"read": func(rt *rapid.T) { drain(rapid.IntRange(0, 100).Draw(rt, "most")) },
+		})
+		drain(0)
+		for _, name := range names {
+			if got[name] != want[name] {
+				rt.Fatalf("%s: read %d lines of %d", name, got[name], want[name])
+			}
+		}
+	})
+}
+
+// A follower that runs beside the writers sees every line, and ends by itself
+// when they have.
+func TestFollow(t *testing.T) {
+	d := Dir(t.TempDir())
+	const lines = 20000
+	var ended atomic.Bool
+	var writers sync.WaitGroup
+	for _, name := range []string{"a", "b", "c"} {
+		writers.Go(func() {
+			w, err := NewWriter(WriterConfig{Dir: d.Container(id, name), MaxSize: 50_000, MaxFiles: 1000, Now: time.Now})
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			for i := range lines {
+				w.Write(Stdout, fmt.Appendf(nil, "%d\n", i))
+			}
+			if err := w.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	go func() { writers.Wait(); ended.Store(true) }()
+	next := map[string]int{}
+	for e, err := range d.Read(t.Context(), id, Query{Follow: true, Ended: ended.Load}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if e.Message != fmt.Sprint(next[e.Container]) {
+			t.Fatalf("%s: got %s, want %d", e.Container, e.Message, next[e.Container])
+		}
+		next[e.Container]++
+	}
+	if next["a"] != lines || next["b"] != lines || next["c"] != lines {
+		t.Errorf("read %v of %d lines each", next, lines)
+	}
+}
+
+// As long as a writer lives a follower waits for it, even if the task has ended;
+// and ctx ends it in any case.
+func TestFollowWaitsForWriter(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		d := Dir(dir)
+		w := open(t, d.Container(id, "app"), 1<<20, 2)
+		ctx, cancel := context.WithCancel(t.Context())
+		got := make(chan string, 10)
+		go func() {
+			defer close(got)
+			for e, err := range d.Read(ctx, id, Query{Follow: true, Ended: func() bool { return true }}) {
+				if err != nil {
+					t.Error(err)
+				}
+				got <- e.Message
+			}
+		}()
+		time.Sleep(time.Minute)
+		w.Write(Stdout, []byte("late\n"))
+		if m := <-got; m != "late" {
+			t.Errorf("got %q", m)
+		}
+		time.Sleep(time.Minute)
+		select {
+		case m, ok := <-got:
+			t.Errorf("got %q, %v while the writer lives", m, ok)
+		default:
+		}
+		closeWriter(t, w)
+		if m, ok := <-got; ok {
+			t.Errorf("got %q", m)
+		}
+		cancel()
+
+		got2 := 0
+		ctx, cancel = context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		for range d.Read(ctx, id, Query{Follow: true}) {
+			got2++
+		}
+		if got2 != 1 || ctx.Err() == nil {
+			t.Errorf("%d entries, %v", got2, ctx.Err())
+		}
+	})
+}
+
+func TestRemove(t *testing.T) {
+	d := two(t, 4)
+	for range 2 {
+		if err := d.Remove(id); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got, _ := read(t, d, Query{}); got != nil {
+		t.Errorf("got %q", got)
+	}
+}
+
+func BenchmarkRead(b *testing.B) {
+	d := Dir(b.TempDir())
+	w := open(b, d.Container(id, "app"), 16<<20, 4)
+	chunk := []byte(strings.Repeat(strings.Repeat("x", 99)+"\n", 640))
+	for range 200 {
+		w.Write(Stdout, chunk)
+	}
+	closeWriter(b, w)
+	b.Run("all", func(b *testing.B) {
+		for b.Loop() {
+			got := 0
+			for range d.Read(context.Background(), id, Query{}) {
+				got++
+			}
+			if got != 128000 {
+				b.Fatal(got)
+			}
+		}
+		b.ReportMetric(float64(b.N)*128000/b.Elapsed().Seconds(), "lines/s")
+	})
+	b.Run("tail", func(b *testing.B) {
+		for b.Loop() {
+			for range d.Read(context.Background(), id, Query{Tail: 100}) {
+			}
+		}
+	})
+}
