@@ -2,6 +2,7 @@ package task
 
 import (
 	"encoding/hex"
+	"strconv"
 	"strings"
 	"time"
 
@@ -56,6 +57,7 @@ type Task struct {
 	LaunchType    string  `json:"launchType"`
 	Platform      string  `json:"platformVersion"`
 	Family        string  `json:"platformFamily"`
+	Arch          string  `json:"cpuArchitecture"` // Berth: X86_64 or ARM64
 	Health        string  `json:"healthStatus"`
 	Connectivity  string  `json:"connectivity,omitempty"`
 	StopCode      string  `json:"stopCode,omitempty"`
@@ -239,12 +241,8 @@ func (t Task) Clone() Task {
 }
 
 func atoi(s string) int {
-	n := 0
-	for _, r := range s {
-		if r < '0' || r > '9' {
-			return 0
-		}
-		n = n*10 + int(r-'0')
-	}
+	n, _ := strconv.Atoi(s) // Apply and New write nothing else.
 	return n
 }
+
+func itoa(n int) string { return strconv.Itoa(n) }

@@ -20,7 +20,8 @@ const module = "berth/"
 // (docs/architecture.md).
 var may = map[string][]string{
 	"fault":                       {},
-	"task":                        {"fault"},
+	"strictjson":                  {"fault"},
+	"task":                        {"fault", "strictjson"},
 	"billing":                     {"fault", "task"},
 	"billing/billingtest":         {"billing", "fault", "task"},
 	"isolation":                   {"fault", "task"},
@@ -33,8 +34,9 @@ var may = map[string][]string{
 	"store":                       {"billing", "fault", "task"},
 	"store/storetest":             {"billing", "fault", "store", "task"},
 	"runner":                      {"fault", "isolation", "task"},
-	"server/rest":                 {"billing", "fault", "logs", "task"},
-	"client":                      {"billing", "fault", "logs", "task"},
+	"server/api":                  {"billing", "fault", "logs", "strictjson", "task"},
+	"server/rest":                 {"billing", "fault", "logs", "server/api", "strictjson", "task"},
+	"client":                      {"billing", "fault", "logs", "server/api", "task"},
 }
 
 // free lists the folders that may import everything: they tie things together or
