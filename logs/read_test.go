@@ -33,13 +33,13 @@ func read(t testing.TB, d Dir, q Query) (lines []string, last Cursor) {
 }
 
 // two makes a log of two containers that take turns, one line a millisecond.
-func two(t testing.TB, lines int) Dir {
+func two(t testing.TB, lines int, maxSize int64) Dir {
 	t.Helper()
 	d := Dir(t.TempDir())
 	now := clock(time.Millisecond)
 	var ws [2]*Writer
 	for i, name := range []string{"app", "web"} {
-		w, err := NewWriter(WriterConfig{Dir: d.Container(id, name), MaxSize: 2000, MaxFiles: 1000, Now: now})
+		w, err := NewWriter(WriterConfig{Dir: d.Container(id, name), MaxSize: maxSize, MaxFiles: 1000, Now: now})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -60,8 +60,12 @@ func message(i int) string {
 }
 
 func TestRead(t *testing.T) {
-	const n = 1000
-	d := two(t, n)
+	t.Run("small segments", func(t *testing.T) { testRead(t, 1000, 2000) })
+	t.Run("large segments", func(t *testing.T) { testRead(t, 8000, 1<<20) })
+}
+
+func testRead(t *testing.T, n int, maxSize int64) {
+	d := two(t, n, maxSize)
 	at := func(i int) time.Time { return noon.Add(time.Duration(i+1) * time.Millisecond) }
 	for _, c := range []struct {
 		name string
@@ -79,7 +83,7 @@ func TestRead(t *testing.T) {
 		{"until", Query{Until: at(300)}, func(i int) bool { return i < 300 }},
 		{"range", Query{Since: at(300), Until: at(310)}, func(i int) bool { return i >= 300 && i < 310 }},
 		{"tail", Query{Tail: 7}, func(i int) bool { return i >= n-7 }},
-		{"tail of more", Query{Tail: 5000}, func(i int) bool { return true }},
+		{"tail of more", Query{Tail: 50000}, func(i int) bool { return true }},
 		{"tail of one container", Query{Tail: 3, Containers: []string{"app"}}, func(i int) bool { return i%2 == 0 && i >= n-6 }},
 		{"tail of one stream", Query{Tail: 4, Streams: []string{Stdout}}, func(i int) bool { return i/2%2 == 0 && i >= n-8 }},
 		{"tail of a range", Query{Tail: 4, Since: at(100), Until: at(200)}, func(i int) bool { return i >= 196 && i < 200 }},
@@ -104,7 +108,7 @@ func TestRead(t *testing.T) {
 // From any cursor on, a reader gets exactly what comes after it.
 func TestReadAfter(t *testing.T) {
 	const n = 300
-	d := two(t, n)
+	d := two(t, n, 2000)
 	i := 0
 	for e, err := range d.Read(context.Background(), id, Query{Tail: 250}) {
 		if err != nil {
@@ -121,6 +125,67 @@ func TestReadAfter(t *testing.T) {
 	if i != 250 {
 		t.Errorf("%d entries", i)
 	}
+}
+
+// The tail of what comes after a cursor is not longer than that.
+func TestTailAfter(t *testing.T) {
+	d := two(t, 100, 1<<20)
+	got, after := read(t, d, Query{Until: noon.Add(91 * time.Millisecond)})
+	if len(got) != 90 {
+		t.Fatalf("%d entries", len(got))
+	}
+	for tail, want := range map[int]int{3: 3, 10: 10, 50: 10} {
+		if got, _ := read(t, d, Query{After: after, Tail: tail}); len(got) != want || got[want-1] != message(99) {
+			t.Errorf("tail %d after entry 89: %q", tail, got)
+		}
+	}
+}
+
+// What comes while a reader is at work is not for one that does not follow: it
+// would never come to an end.
+func TestReadEnds(t *testing.T) {
+	d := Dir(t.TempDir())
+	w := open(t, d.Container(id, "app"), 1000, 1000)
+	w.Write(Stdout, []byte("a\nb\n"))
+	n := 0
+	for _, err := range d.Read(context.Background(), id, Query{}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.Write(Stdout, []byte("more\n"))
+		if n++; n > 2 {
+			t.Fatal("it reads what it made the writer write")
+		}
+	}
+	closeWriter(t, w)
+}
+
+// A torn record that a reader saw, and that the writer took back, is nothing.
+func TestTapeTornRecordTakenBack(t *testing.T) {
+	dir := t.TempDir()
+	w := open(t, dir, 1<<20, 2)
+	w.Write(Stdout, []byte("a\n"))
+	tp := tape{dir: dir}
+	defer tp.close()
+	next := func(want string) {
+		t.Helper()
+		r, _, ok, err := tp.next()
+		if err != nil || ok != (want != "") || string(r.message) != want {
+			t.Errorf("got %q, %v, %v, want %q", r.message, ok, err, want)
+		}
+	}
+	next("a")
+	if _, err := w.file.WriteAt([]byte("2026-11-23T12:00:00.000000001Z stdout F tor"), w.size); err != nil {
+		t.Fatal(err)
+	}
+	next("")
+	w.Write(Stderr, []byte("b\n"))
+	if err := w.file.Truncate(w.size); err != nil {
+		t.Fatal(err)
+	}
+	next("b")
+	next("")
+	closeWriter(t, w)
 }
 
 func TestReadRefuses(t *testing.T) {
@@ -353,7 +418,7 @@ func TestFollowWaitsForWriter(t *testing.T) {
 }
 
 func TestRemove(t *testing.T) {
-	d := two(t, 4)
+	d := two(t, 4, 100)
 	for range 2 {
 		if err := d.Remove(id); err != nil {
 			t.Fatal(err)
