@@ -105,6 +105,25 @@ func testRead(t *testing.T, n int, maxSize int64) {
 	}
 }
 
+// A search by time finds the first entry wherever it lies.
+func TestReadSince(t *testing.T) {
+	const n = 6000
+	d := two(t, n, 100_000)
+	for i := 0; i < n; i += 37 {
+		got := ""
+		for e, err := range d.Read(context.Background(), id, Query{Since: noon.Add(time.Duration(i+1) * time.Millisecond)}) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			got = e.Container + " " + e.Stream + " " + e.Message
+			break
+		}
+		if got != message(i) {
+			t.Fatalf("since entry %d: got %q", i, got)
+		}
+	}
+}
+
 // From any cursor on, a reader gets exactly what comes after it.
 func TestReadAfter(t *testing.T) {
 	const n = 300
