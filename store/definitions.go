@@ -1,0 +1,172 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+
+	"berth/fault"
+	"berth/task"
+)
+
+// Register remembers d as the next revision of its family and returns it as it
+// is now known. Registering the same definition again makes another revision, as
+// the ECS API does.
+func (s *Store) Register(ctx context.Context, d task.Definition) (task.Definition, error) {
+	made := d
+	err := s.write(ctx, func(tx *sql.Tx) error {
+		var revision int
+		err := tx.QueryRowContext(ctx, `INSERT INTO families (family, last_revision) VALUES (?, 1)
+				ON CONFLICT (family) DO UPDATE SET last_revision = last_revision + 1 RETURNING last_revision`, d.Family).Scan(&revision)
+		if err != nil {
+			return fmt.Errorf("take next revision: %w", err)
+		}
+		made = d
+		made.Registration = task.Registration{
+			ARN: s.Realm.DefinitionARN(d.Family, revision), Revision: revision, Status: task.Active,
+			Compatibilities: []string{"EC2", "FARGATE"}, RequiresAttrs: []task.Attribute{}, RegisteredAt: s.Now().UTC(),
+		}
+		body, err := json.Marshal(made)
+		if err != nil {
+			return fmt.Errorf("encode definition: %w", err)
+		}
+		if _, err := tx.ExecContext(ctx, `INSERT INTO definitions (family, revision, status, body, created_at) VALUES (?, ?, ?, ?, ?)`,
+			d.Family, revision, made.Status, string(body), s.at()); err != nil {
+			return fmt.Errorf("insert definition: %w", err)
+		}
+		return nil
+	})
+	return made, err
+}
+
+// Definition returns the definition that ref names: a family, which means its
+// latest ACTIVE revision, or a family:revision, or an ARN of either.
+func (s *Store) Definition(ctx context.Context, ref string) (task.Definition, error) {
+	return definition(ctx, s.reader(), ref)
+}
+
+func definition(ctx context.Context, q querier, ref string) (task.Definition, error) {
+	family, revision, err := task.ParseDefinitionRef(ref)
+	if err != nil {
+		return task.Definition{}, err
+	}
+	var body string
+	err = q.QueryRowContext(ctx, `SELECT body FROM definitions WHERE family = ? AND (revision = ? OR (? = 0 AND status = 'ACTIVE'))
+			ORDER BY revision DESC LIMIT 1`, family, revision, revision).Scan(&body)
+	if errors.Is(err, sql.ErrNoRows) {
+		return task.Definition{}, &fault.Error{Kind: fault.NotFound, Field: "taskDefinition",
+			Msg: fmt.Sprintf("Unable to describe task definition. No task definition %s", ref)}
+	}
+	if err != nil {
+		return task.Definition{}, fmt.Errorf("read definition: %w", err)
+	}
+	return decodeDefinition(body)
+}
+
+func decodeDefinition(body string) (task.Definition, error) {
+	var d task.Definition
+	if err := json.Unmarshal([]byte(body), &d); err != nil {
+		return d, fmt.Errorf("decode definition: %w", err)
+	}
+	return d, nil
+}
+
+// Deregister makes a revision INACTIVE: no new task runs it, those that exist
+// go on, and it can still be described. ref must name the revision. A second
+// call changes nothing.
+func (s *Store) Deregister(ctx context.Context, ref string) (task.Definition, error) {
+	if _, revision, err := task.ParseDefinitionRef(ref); err != nil || revision == 0 {
+		return task.Definition{}, errors.Join(err, fault.At("taskDefinition", "Revision is missing."))
+	}
+	var d task.Definition
+	err := s.write(ctx, func(tx *sql.Tx) error {
+		var err error
+		if d, err = definition(ctx, tx, ref); err != nil || d.Status == task.Inactive {
+			return err
+		}
+		d.Status, d.DeregisteredAt = task.Inactive, s.Now().UTC()
+		return update(ctx, tx, d)
+	})
+	return d, err
+}
+
+// SetDefinitionTags replaces the tags of a revision.
+func (s *Store) SetDefinitionTags(ctx context.Context, ref string, tags []task.Tag) (task.Definition, error) {
+	var d task.Definition
+	err := s.write(ctx, func(tx *sql.Tx) error {
+		var err error
+		if d, err = definition(ctx, tx, ref); err != nil {
+			return err
+		}
+		d.Tags = tags
+		return update(ctx, tx, d)
+	})
+	return d, err
+}
+
+func update(ctx context.Context, tx *sql.Tx, d task.Definition) error {
+	body, err := json.Marshal(d)
+	if err != nil {
+		return fmt.Errorf("encode definition: %w", err)
+	}
+	if _, err := tx.ExecContext(ctx, `UPDATE definitions SET status = ?, body = ? WHERE family = ? AND revision = ?`,
+		d.Status, string(body), d.Family, d.Revision); err != nil {
+		return fmt.Errorf("update definition: %w", err)
+	}
+	return nil
+}
+
+// DefinitionFilter says which definitions to list. Zero fields do not filter.
+type DefinitionFilter struct {
+	FamilyPrefix string
+	Status       string
+	Newest       bool // newest revisions first; otherwise by family and revision
+}
+
+// Definitions lists definitions and returns a token for the next page, empty
+// after the last.
+func (s *Store) Definitions(ctx context.Context, f DefinitionFilter, p Page) ([]task.Definition, string, error) {
+	family, revision := "", 0
+	if p.Token != "" {
+		after, err := openToken(p.Token)
+		if err != nil {
+			return nil, "", err
+		}
+		if family, revision, err = task.ParseDefinitionRef(after); err != nil {
+			return nil, "", fault.At("nextToken", "is not a token that a list returned")
+		}
+	}
+	order, beyond := "ASC", ">"
+	if f.Newest {
+		order, beyond = "DESC", "<"
+	}
+	rows, err := s.reader().QueryContext(ctx, `SELECT body FROM definitions
+			WHERE substr(family, 1, length(?)) = ? AND (? = '' OR status = ?) AND (? = 0 OR (family, revision) `+beyond+` (?, ?))
+			ORDER BY family `+order+`, revision `+order+` LIMIT ?`,
+		f.FamilyPrefix, f.FamilyPrefix, f.Status, f.Status, revision, family, revision, p.Limit+1)
+	if err != nil {
+		return nil, "", fmt.Errorf("list definitions: %w", err)
+	}
+	defer rows.Close()
+	ds := []task.Definition{}
+	for rows.Next() {
+		var body string
+		if err := rows.Scan(&body); err != nil {
+			return nil, "", fmt.Errorf("scan definition: %w", err)
+		}
+		d, err := decodeDefinition(body)
+		if err != nil {
+			return nil, "", err
+		}
+		ds = append(ds, d)
+	}
+	if err := rows.Err(); err != nil || len(ds) <= p.Limit {
+		return ds, "", err
+	}
+	ds = ds[:p.Limit]
+	last := ds[p.Limit-1]
+	return ds, sealToken(strings.Join([]string{last.Family, fmt.Sprint(last.Revision)}, ":")), nil
+}

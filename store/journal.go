@@ -1,0 +1,138 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"iter"
+
+	"berth/task"
+)
+
+// followBatch is how many events a follower reads at a time.
+const followBatch = 256
+
+// Follow yields every event after seq, in order, and then waits for more until
+// ctx ends. A reader that is slow costs nobody anything. Events of tasks that
+// were forgotten are passed over; a seq ahead of the journal waits for what comes
+// after it.
+func (s *Store) Follow(ctx context.Context, seq task.Seq) iter.Seq2[task.Event, error] {
+	return func(yield func(task.Event, error) bool) {
+		for ctx.Err() == nil {
+			grown := s.grown.next() // before reading: what comes after is not missed
+			events, err := s.events(ctx, seq)
+			if ctx.Err() != nil {
+				return
+			}
+			if err != nil {
+				yield(task.Event{}, err)
+				return
+			}
+			for _, ev := range events {
+				if ctx.Err() != nil || !yield(ev, nil) {
+					return
+				}
+				seq = ev.Seq
+			}
+			if len(events) == followBatch {
+				continue
+			}
+			select {
+			case <-grown:
+			case <-ctx.Done():
+			}
+		}
+	}
+}
+
+func (s *Store) events(ctx context.Context, after task.Seq) ([]task.Event, error) {
+	rows, err := s.reader().QueryContext(ctx, `SELECT seq, at, body FROM events WHERE seq > ? ORDER BY seq LIMIT ?`, int64(min(after, 1<<62)), followBatch)
+	if err != nil {
+		return nil, fmt.Errorf("read journal: %w", err)
+	}
+	defer rows.Close()
+	var events []task.Event
+	for rows.Next() {
+		var seq, at int64
+		var body string
+		if err := rows.Scan(&seq, &at, &body); err != nil {
+			return nil, fmt.Errorf("scan event: %w", err)
+		}
+		t, err := decode(body)
+		if err != nil {
+			return nil, fmt.Errorf("event %d: %w", seq, err)
+		}
+		events = append(events, task.Event{Seq: task.Seq(seq), At: timeOf(at), Task: t})
+	}
+	return events, rows.Err()
+}
+
+// LastSeq returns the position of the newest event, 0 if there is none.
+func (s *Store) LastSeq(ctx context.Context) (task.Seq, error) { return lastSeq(ctx, s.reader()) }
+
+func lastSeq(ctx context.Context, q querier) (task.Seq, error) {
+	var seq int64
+	if err := q.QueryRowContext(ctx, `SELECT coalesce(max(seq), 0) FROM events`).Scan(&seq); err != nil {
+		return 0, fmt.Errorf("read journal's end: %w", err)
+	}
+	return task.Seq(seq), nil
+}
+
+// The names of settings.
+const (
+	settingBeat     = "beat"
+	settingInstance = "instance"
+)
+
+// Beat notes that the server lives. What it notes survives a power cut, so that
+// after one nobody is charged for longer than that.
+func (s *Store) Beat(ctx context.Context, now task.Instant) error {
+	b, err := json.Marshal(now)
+	if err != nil {
+		return fmt.Errorf("encode beat: %w", err)
+	}
+	return s.set(ctx, settingBeat, string(b))
+}
+
+// LastBeat returns what the last Beat noted. ok is false if there was none.
+func (s *Store) LastBeat(ctx context.Context) (beat task.Instant, ok bool, err error) {
+	v, err := s.setting(ctx, settingBeat)
+	if err != nil || v == "" {
+		return task.Instant{}, false, err
+	}
+	if err := json.Unmarshal([]byte(v), &beat); err != nil {
+		return task.Instant{}, false, fmt.Errorf("decode beat: %w", err)
+	}
+	return beat, true, nil
+}
+
+// Instance returns the name of this installation, which it takes from fresh the
+// first time.
+func (s *Store) Instance(ctx context.Context, fresh string) (string, error) {
+	v, err := s.setting(ctx, settingInstance)
+	if err != nil || v != "" {
+		return v, err
+	}
+	return fresh, s.set(ctx, settingInstance, fresh)
+}
+
+func (s *Store) set(ctx context.Context, name, value string) error {
+	return s.write(ctx, func(tx *sql.Tx) error {
+		if _, err := tx.ExecContext(ctx, `INSERT INTO settings (name, value) VALUES (?, ?)
+				ON CONFLICT (name) DO UPDATE SET value = excluded.value`, name, value); err != nil {
+			return fmt.Errorf("write setting %s: %w", name, err)
+		}
+		return nil
+	})
+}
+
+func (s *Store) setting(ctx context.Context, name string) (string, error) {
+	var v string
+	err := s.reader().QueryRowContext(ctx, `SELECT value FROM settings WHERE name = ?`, name).Scan(&v)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return "", fmt.Errorf("read setting %s: %w", name, err)
+	}
+	return v, nil
+}

@@ -1,0 +1,55 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"embed"
+	"fmt"
+	"io/fs"
+)
+
+//go:embed migrations/*.sql
+var migrations embed.FS
+
+// migrate brings db to the newest schema. Each file runs once, in the order of
+// its number, in a transaction of its own together with the note that it ran. A
+// file that has been released is never edited; add another.
+func migrate(ctx context.Context, db *sql.DB) error {
+	files, err := fs.Glob(migrations, "migrations/*.sql") // sorted
+	if err != nil {
+		return err
+	}
+	var have int
+	if err := db.QueryRowContext(ctx, `PRAGMA user_version`).Scan(&have); err != nil {
+		return fmt.Errorf("read schema version: %w", err)
+	}
+	if have > len(files) {
+		return fmt.Errorf("the database has schema %d and this program knows %d: it was written by a newer Berth", have, len(files))
+	}
+	for i, file := range files[have:] {
+		script, err := migrations.ReadFile(file)
+		if err != nil {
+			return err
+		}
+		version := fmt.Sprintf("PRAGMA user_version = %d", have+i+1)
+		if err := inTx(ctx, db, string(script), version); err != nil {
+			return fmt.Errorf("%s: %w", file, err)
+		}
+	}
+	return nil
+}
+
+func inTx(ctx context.Context, db *sql.DB, statements ...string) error {
+	tx, err := db.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer tx.Rollback() // does nothing after Commit
+
+	for _, s := range statements {
+		if _, err := tx.ExecContext(ctx, s); err != nil {
+			return err
+		}
+	}
+	return tx.Commit()
+}
