@@ -167,6 +167,8 @@ func (b *bench) remove() {
 	}
 }
 
+func same(a, b isolation.Started) bool { return a.RuntimeID == b.RuntimeID && a.At.Equal(b.At) }
+
 func (b *bench) wantCode(name string, want int) {
 	b.Helper()
 	if e := b.wait(name); e.Code != want {
@@ -199,7 +201,7 @@ func everyCallTwice(b *bench) {
 	b.create("main", "sleep", "1h")
 	b.create("main", "sleep", "1h")
 	started := b.start("main")
-	if again := b.start("main"); again != started {
+	if again := b.start("main"); !same(again, started) {
 		b.Errorf("second Start = %+v, want %+v", again, started)
 	}
 	if started.RuntimeID == "" || started.At.IsZero() {
@@ -210,7 +212,7 @@ func everyCallTwice(b *bench) {
 	b.wait("main")
 	b.kill("main")
 	b.kill("main")
-	if again := b.start("main"); again != started {
+	if again := b.start("main"); !same(again, started) {
 		b.Errorf("Start after the end = %+v, want %+v", again, started)
 	}
 	b.remove()
@@ -332,7 +334,7 @@ func outOfMemory(b *bench) {
 		b.Fatal(err)
 	}
 	defer g.Close()
-	if c, err := g.Read(); err != nil || c.OOMKills == 0 || c.MemoryPeakBytes < 500<<20 || c.MemoryPeakBytes > 512<<20 {
+	if c, err := g.Read(); err != nil || c.OOMKills == 0 || c.MemoryPeakBytes < 500<<20 || c.MemoryPeakBytes > 513<<20 { // Version 1 counts a page before it refuses it.
 		b.Errorf("Read = %+v, %v; want an OOM kill and a peak of 512 MiB", c, err)
 	}
 }
@@ -383,7 +385,7 @@ func lostProcess(b *bench) {
 	b.wantKind("Wait while the process is lost", <-lost, fault.NotFound)
 	_, err := b.rt.Wait(ctx, b.id, "main")
 	b.wantKind("Wait after the process was lost", err, fault.NotFound)
-	if again := b.start("main"); again != started {
+	if again := b.start("main"); !same(again, started) {
 		b.Errorf("Start after the process was lost = %+v, want %+v", again, started)
 	}
 	b.stop("main")
@@ -400,7 +402,7 @@ func adopted(b *bench) {
 	ended := b.wait("ended")
 
 	b.rt = b.open()
-	if again := b.start("main"); again != started {
+	if again := b.start("main"); !same(again, started) {
 		b.Errorf("Start by the next process = %+v, want %+v", again, started)
 	}
 	if e := b.wait("ended"); e.Code != 9 || !e.At.Equal(ended.At) {

@@ -1,0 +1,135 @@
+package cgroup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Kill sends SIGKILL to every process of a task, and to what they fork while it
+// is at that. It returns when none is left or ctx ends. If there is no such
+// cgroup, Kill does nothing.
+func (t *Tree) Kill(ctx context.Context, id string) error {
+	for pause := time.Millisecond; ; pause = min(2*pause, 50*time.Millisecond) {
+		left, err := t.kill(id)
+		if err != nil {
+			return fmt.Errorf("kill cgroup %s: %w", t.Path(id), err)
+		}
+		if left == 0 {
+			return nil
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return fmt.Errorf("kill cgroup %s with %d processes left: %w", t.Path(id), left, ctx.Err())
+		}
+	}
+}
+
+// kill signals all processes once and returns how many it saw.
+func (t *Tree) kill(id string) (int, error) {
+	if !t.layout.unified {
+		return t.killFrozen(t.dir("freezer", id))
+	}
+	dir := t.dir("pids", id)
+	err := write(dir+"/cgroup.kill", "1") // Linux 5.14 and later; one shot that no fork escapes.
+	if err == nil || !errors.Is(err, fs.ErrNotExist) {
+		n, _ := signalAll(dir, 0)
+		return n, ignoreGone(err)
+	}
+	return signalAll(dir, unix.SIGKILL)
+}
+
+// killFrozen stops time in a version 1 cgroup, so that no process can fork while
+// it is read who there is. The signals take effect at the thaw.
+func (t *Tree) killFrozen(dir string) (int, error) {
+	state := dir + "/freezer.state"
+	if err := write(state, "FROZEN"); err != nil {
+		return 0, ignoreGone(err)
+	}
+	n, err := signalAll(dir, unix.SIGKILL)
+	return n, errors.Join(err, ignoreGone(write(state, "THAWED")))
+}
+
+// signalAll sends a signal to every process of a cgroup and of those below it,
+// and returns how many there were.
+func signalAll(dir string, signal unix.Signal) (int, error) {
+	n := 0
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !d.IsDir() {
+			return ignoreGone(err)
+		}
+		procs, err := pids(path)
+		if err != nil {
+			return ignoreGone(err)
+		}
+		n += len(procs)
+		for _, pid := range procs {
+			if err := unix.Kill(pid, signal); err != nil && !errors.Is(err, unix.ESRCH) {
+				return err
+			}
+		}
+		return nil
+	})
+	return n, err
+}
+
+// Remove removes the cgroup of a task and those below it from every hierarchy,
+// once all of its processes have ended: call Kill first. If there is none,
+// Remove does nothing.
+func (t *Tree) Remove(ctx context.Context, id string) error {
+	for _, mount := range t.layout.mounts {
+		if err := removeAll(ctx, mount+t.Path(id)); err != nil {
+			return fmt.Errorf("remove cgroup %s: %w", t.Path(id), err)
+		}
+	}
+	return nil
+}
+
+// tries bounds how long a cgroup may stay busy: a process that was killed leaves
+// it a moment after it is seen to be gone, in all about two seconds.
+const tries = 40
+
+func removeAll(ctx context.Context, dir string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return ignoreGone(err)
+	}
+	for _, e := range entries {
+		if e.IsDir() {
+			if err := removeAll(ctx, filepath.Join(dir, e.Name())); err != nil {
+				return err
+			}
+		}
+	}
+	pause := time.Millisecond
+	for range tries {
+		err = ignoreGone(unix.Rmdir(dir))
+		if err == nil {
+			return nil
+		}
+		if !errors.Is(err, unix.EBUSY) {
+			break
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		pause = min(2*pause, 50*time.Millisecond)
+	}
+	return fmt.Errorf("rmdir %s: %w", dir, err)
+}
+
+func ignoreGone(err error) error {
+	if gone(err) {
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,81 @@
+//go:build e2e
+
+package containerd_test
+
+import (
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"berth/isolation"
+	"berth/isolation/containerd"
+	"berth/task"
+)
+
+// BenchmarkLaunch measures each step of a task whose program ends at once,
+// interleaved with the same container run by ctr and by runc alone, and reports
+// the median of each in milliseconds. Run it with -benchtime 50x.
+func BenchmarkLaunch(b *testing.B) {
+	rt, err := shared.open()
+	if err != nil {
+		b.Fatal(err)
+	}
+	ctx := b.Context()
+	took := make(map[string][]time.Duration)
+	step := func(name string, do func() error) {
+		begin := time.Now()
+		if err := do(); err != nil {
+			b.Fatalf("%s: %v", name, err)
+		}
+		took[name] = append(took[name], time.Since(begin))
+	}
+	bundle := runcBundle(b)
+	for b.Loop() {
+		id := task.NewID()
+		begin := time.Now()
+		step("provision", func() error {
+			_, err := rt.Provision(ctx, isolation.Sandbox{ID: id, Size: task.Size{CPU: 1024, Memory: 512}})
+			return err
+		})
+		step("create", func() error {
+			return rt.Create(ctx, isolation.Container{Task: id, Name: "main", Image: shared.image})
+		})
+		step("start", func() error { _, err := rt.Start(ctx, id, "main"); return err })
+		step("wait", func() error { _, err := rt.Wait(ctx, id, "main"); return err })
+		step("remove", func() error { return rt.Remove(ctx, id) })
+		took["whole"] = append(took["whole"], time.Since(begin))
+
+		step("ctr", func() error {
+			return exec.Command(filepath.Join(shared.libexec, "ctr"), "-a", shared.daemon.Address(), "-n", containerd.Namespace,
+				"run", "--rm", "--snapshotter", shared.config.Snapshotter, "test/probe:latest", "ctr-"+string(id)).Run()
+		})
+		step("runc", func() error {
+			return exec.Command(filepath.Join(shared.libexec, "runc"), "--root", shared.run+"/bare-runc", "run", "--bundle", bundle, "bare-"+string(id)).Run()
+		})
+	}
+	for name, all := range took {
+		slices.Sort(all)
+		b.ReportMetric(float64(all[len(all)/2].Microseconds())/1000, name+"-ms")
+	}
+}
+
+// runcBundle makes a bundle with the probe, as runc itself would have it.
+func runcBundle(b *testing.B) string {
+	b.Helper()
+	dir := b.TempDir()
+	for _, script := range []string{
+		"mkdir rootfs && cp -L " + filepath.Join(shared.libexec, "probe") + " rootfs/probe",
+		filepath.Join(shared.libexec, "runc") + " spec",
+		`sed -i 's/"terminal": true/"terminal": false/; s#"sh"#"/probe", "exit", "0"#' config.json`,
+	} {
+		cmd := exec.Command("/bin/sh", "-c", script)
+		cmd.Dir = dir
+		if out, err := cmd.CombinedOutput(); err != nil {
+			b.Fatalf("%s: %v\n%s", strings.Fields(script)[0], err, out)
+		}
+	}
+	return dir
+}

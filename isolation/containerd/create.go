@@ -1,0 +1,205 @@
+package containerd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+
+	tasks "github.com/containerd/containerd/api/services/tasks/v1"
+	"github.com/containerd/containerd/api/types"
+	"github.com/containerd/containerd/api/types/runc/options"
+	"github.com/containerd/containerd/v2/core/containers"
+	"github.com/containerd/containerd/v2/core/mount"
+	"github.com/containerd/errdefs"
+	"github.com/containerd/errdefs/pkg/errgrpc"
+	"github.com/containerd/typeurl/v2"
+	"golang.org/x/sys/unix"
+
+	"berth/fault"
+	"berth/isolation"
+	"berth/task"
+)
+
+// runcRuntime is how containerd names its runc shim, if ours is not there.
+const runcRuntime = "io.containerd.runc.v2"
+
+// Create implements isolation.Runtime.
+func (r *Runtime) Create(ctx context.Context, c isolation.Container) error {
+	unlock, err := r.locks.lock(ctx, c.Task)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+
+	world, there, err := r.world(c.Task)
+	if err != nil {
+		return err
+	}
+	if !there {
+		return fault.New(fault.Conflict, "task %s is not provisioned", c.Task)
+	}
+	dir, id := r.containerDir(c.Task, c.Name), runtimeID(c.Task, c.Name)
+	if known, found, err := load[containerRecord](dir, containerFile); err != nil {
+		return err
+	} else if found && known.Name != c.Name {
+		return fault.New(fault.Conflict, "containers %s and %s have the same ID %s", known.Name, c.Name, id)
+	} else if found {
+		if made, err := r.made(ctx, dir, id); made || err != nil {
+			return err
+		}
+	}
+	err = r.create(ctx, c, world.Network)
+	if errors.Is(err, errGone) { // The cache was wrong; look again.
+		r.images.forget(c.Image)
+		err = r.create(ctx, c, world.Network)
+	}
+	return err
+}
+
+// made reports whether a container was made, whatever became of it.
+func (r *Runtime) made(ctx context.Context, dir, id string) (bool, error) {
+	if _, begun, err := load[startRecord](dir, intentFile); begun || err != nil {
+		return begun, err
+	}
+	_, err := r.status(ctx, id)
+	if errdefs.IsNotFound(err) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+func (r *Runtime) create(ctx context.Context, c isolation.Container, n task.Network) error {
+	dir, id := r.containerDir(c.Task, c.Name), runtimeID(c.Task, c.Name)
+	img, err := r.image(ctx, c.Image)
+	if err != nil {
+		return err
+	}
+	name := c.User
+	if name == "" {
+		name = img.config.User
+	}
+	who, err := r.user(ctx, img, name)
+	if err != nil {
+		return err
+	}
+	spec, err := r.spec(c, img, who)
+	if err != nil {
+		return err
+	}
+	stop, err := stopSignal(img.config.StopSignal)
+	if err != nil {
+		return err
+	}
+	if err := save(dir, containerFile, containerRecord{Name: c.Name, StopSignal: uint32(stop), Terminal: c.Terminal}); err != nil {
+		return err
+	}
+	if err := writeEtc(dir, c, n); err != nil {
+		return err
+	}
+	specAny, err := typeurl.MarshalAny(spec)
+	if err != nil {
+		return fmt.Errorf("encode the spec of container %s: %w", id, err)
+	}
+	runtime, err := r.runtimeInfo()
+	if err != nil {
+		return err
+	}
+	// The container is made before its snapshot and names it, so containerd's
+	// garbage collector never sees the snapshot without an owner.
+	_, err = r.Client.ContainerService().Create(ctx, containers.Container{
+		ID:          id,
+		Labels:      map[string]string{labelTask: string(c.Task), labelContainer: c.Name},
+		Image:       img.name,
+		Runtime:     runtime,
+		Spec:        specAny,
+		Snapshotter: r.Snapshotter,
+		SnapshotKey: id,
+	})
+	if err != nil && !errdefs.IsAlreadyExists(err) {
+		return fmt.Errorf("create container %s: %w", id, err)
+	}
+	_, err = r.Client.SnapshotService(r.Snapshotter).Prepare(ctx, id, img.chain)
+	if errdefs.IsNotFound(err) {
+		return errGone
+	}
+	if err != nil && !errdefs.IsAlreadyExists(err) {
+		return fmt.Errorf("create root file system of container %s: %w", id, err)
+	}
+	return r.createTask(ctx, c.Task, c.Name, c.Terminal)
+}
+
+// createTask makes the container's process, up to the point where it would
+// execute its program.
+func (r *Runtime) createTask(ctx context.Context, id task.ID, name string, terminal bool) error {
+	rid := runtimeID(id, name)
+	mounts, err := r.Client.SnapshotService(r.Snapshotter).Mounts(ctx, rid)
+	if err != nil {
+		return fmt.Errorf("mount root file system of container %s: %w", rid, err)
+	}
+	logger := r.logURI(id, name)
+	req := &tasks.CreateTaskRequest{ContainerID: rid, Terminal: terminal, Stdout: logger, Stderr: logger, Rootfs: wireMounts(mounts)}
+	if terminal {
+		req.Stderr = "" // A terminal has one stream.
+	}
+	_, err = r.tasks().Create(ctx, req)
+	if err = errgrpc.ToNative(err); err != nil && !errdefs.IsAlreadyExists(err) {
+		return startFault(err, rid)
+	}
+	return nil
+}
+
+func wireMounts(mounts []mount.Mount) []*types.Mount {
+	var out []*types.Mount
+	for _, m := range mounts {
+		out = append(out, &types.Mount{Type: m.Type, Source: m.Source, Target: m.Target, Options: m.Options})
+	}
+	return out
+}
+
+// logURI tells the shim to send the container's output to a berth-log process of
+// its own, a child of the shim and so in no task's cgroup. containerd passes the
+// query as arguments.
+func (r *Runtime) logURI(id task.ID, name string) string {
+	u := url.URL{
+		Scheme:   "binary",
+		Path:     filepath.Join(r.Libexec, "berth-log"),
+		RawQuery: url.Values{"-dir": {filepath.Join(r.LogsDir, string(id), name)}}.Encode(),
+	}
+	return u.String()
+}
+
+func (r *Runtime) runtimeInfo() (containers.RuntimeInfo, error) {
+	info := containers.RuntimeInfo{Name: runcRuntime}
+	opts := &options.Options{Root: r.runcDir()}
+	if shim := filepath.Join(r.Libexec, "containerd-shim-runc-v2"); isFile(shim) {
+		info.Name = shim
+	}
+	if runc := filepath.Join(r.Libexec, "runc"); isFile(runc) {
+		opts.BinaryName = runc
+	}
+	any, err := typeurl.MarshalAny(opts)
+	if err != nil {
+		return info, fmt.Errorf("encode runtime options: %w", err)
+	}
+	info.Options = any
+	return info, nil
+}
+
+func isFile(path string) bool {
+	st, err := os.Stat(path)
+	return err == nil && st.Mode().IsRegular()
+}
+
+func stopSignal(name string) (unix.Signal, error) {
+	if name == "" {
+		return unix.SIGTERM, nil
+	}
+	s, err := parseSignal(name)
+	if err != nil {
+		return 0, fault.Wrap(fault.Invalid, err, "CannotCreateContainerError: the image's STOPSIGNAL %q is no signal", name)
+	}
+	return s, nil
+}

@@ -1,0 +1,55 @@
+package containerd
+
+import (
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"github.com/containerd/errdefs"
+	"golang.org/x/sys/unix"
+
+	"berth/fault"
+)
+
+// usersFaults is what runc says of containers that cannot be started because of
+// what their definition or their image says. Everything else is the host's.
+var usersFaults = regexp.MustCompile(`executable file not found in|` +
+	`exec: ".*": .*(no such file or directory|permission denied|is a directory|not a directory)|` +
+	`exec .*: (no such file or directory|permission denied|exec format error)|` +
+	`chdir to cwd|mkdir .*: not a directory|` +
+	`sysctl|` +
+	`container init was OOM-killed|memory limit too low|` +
+	`unable to (find user|setup user|set(g|u)id)|` +
+	`invalid argument: environment`)
+
+// startFault translates why containerd could not create or start a container's
+// process. The words are Fargate's.
+func startFault(err error, id string) error {
+	if usersFaults.MatchString(err.Error()) && !errdefs.IsUnavailable(err) {
+		text := strings.TrimSuffix(err.Error(), ": unknown")
+		return fault.Wrap(fault.Invalid, err, "CannotStartContainerError: ResourceInitializationError: failed to create new container runtime task: %s", text)
+	}
+	return fmt.Errorf("create process of container %s: %w", id, err)
+}
+
+// parseSignal reads a signal as a Dockerfile's STOPSIGNAL has it: SIGTERM, TERM
+// or 15.
+func parseSignal(s string) (unix.Signal, error) {
+	if n, err := strconv.Atoi(s); err == nil {
+		if n < 1 || n > 64 {
+			return 0, fmt.Errorf("signal %d is out of range", n)
+		}
+		return unix.Signal(n), nil
+	}
+	name := "SIG" + strings.TrimPrefix(strings.ToUpper(s), "SIG")
+	if n := unix.SignalNum(name); n != 0 {
+		return n, nil
+	}
+	if rt, ok := strings.CutPrefix(name, "SIGRTMIN"); ok { // systemd's is RTMIN+3
+		if n, err := strconv.Atoi("0" + strings.TrimPrefix(rt, "+")); err == nil && n <= 30 {
+			return unix.Signal(34 + n), nil
+		}
+	}
+	return 0, fmt.Errorf("unknown signal %q", s)
+}

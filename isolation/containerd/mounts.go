@@ -1,0 +1,70 @@
+package containerd
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+
+	"berth/isolation"
+	"berth/task"
+)
+
+// shmSize is the size of /dev/shm, Docker's default. It counts as the task's memory.
+const shmSize = "65536k"
+
+// defaultMounts are Docker's.
+func defaultMounts() []specs.Mount {
+	return []specs.Mount{
+		{Destination: "/proc", Type: "proc", Source: "proc", Options: []string{"nosuid", "noexec", "nodev"}},
+		{Destination: "/dev", Type: "tmpfs", Source: "tmpfs", Options: []string{"nosuid", "strictatime", "mode=755", "size=65536k"}},
+		{Destination: "/dev/pts", Type: "devpts", Source: "devpts", Options: []string{"nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"}},
+		{Destination: "/dev/shm", Type: "tmpfs", Source: "shm", Options: []string{"nosuid", "noexec", "nodev", "mode=1777", "size=" + shmSize}},
+		{Destination: "/dev/mqueue", Type: "mqueue", Source: "mqueue", Options: []string{"nosuid", "noexec", "nodev"}},
+		{Destination: "/sys", Type: "sysfs", Source: "sysfs", Options: []string{"nosuid", "noexec", "nodev", "ro"}},
+		{Destination: "/sys/fs/cgroup", Type: "cgroup", Source: "cgroup", Options: []string{"nosuid", "noexec", "nodev", "relatime", "ro"}},
+	}
+}
+
+// maskedPaths tell of the host, or steer it, and are hidden. The list is
+// Docker's.
+var maskedPaths = []string{
+	"/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats",
+	"/proc/sched_debug", "/proc/scsi", "/proc/timer_list", "/proc/timer_stats",
+	"/sys/devices/virtual/powercap", "/sys/firmware",
+}
+
+// readonlyPaths can be looked at.
+var readonlyPaths = []string{"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"}
+
+func bind(source, destination string, options ...string) specs.Mount {
+	return specs.Mount{Destination: destination, Type: "bind", Source: source, Options: append([]string{"rbind", "rprivate"}, options...)}
+}
+
+// etcFiles are written for each container and mounted over the image's.
+var etcFiles = []string{"hosts", "hostname", "resolv.conf"}
+
+// writeEtc writes a container's etcFiles. There is no name server yet: a task
+// reaches nothing outside itself.
+func writeEtc(dir string, c isolation.Container, n task.Network) error {
+	name := hostname(c)
+	hosts := "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
+	if n.IPv4 != "" {
+		hosts += n.IPv4 + "\t" + name + "\n"
+	}
+	for file, text := range map[string]string{
+		"hosts":       hosts,
+		"hostname":    name + "\n",
+		"resolv.conf": "# This task has no name server.\n",
+	} {
+		path := filepath.Join(dir, file)
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			return fmt.Errorf("write /etc/%s: %w", file, err)
+		}
+		if err := os.Chmod(path, 0o644); err != nil { // whatever our umask is
+			return fmt.Errorf("write /etc/%s: %w", file, err)
+		}
+	}
+	return nil
+}

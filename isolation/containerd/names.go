@@ -1,0 +1,46 @@
+package containerd
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+	"path/filepath"
+
+	"berth/task"
+)
+
+// Labels of a container in containerd.
+const (
+	labelTask      = "berth/task"
+	labelContainer = "berth/container"
+)
+
+// shimGroup is the annotation by which containers share a shim process.
+const shimGroup = "io.containerd.runc.v2.group"
+
+// runtimeID is the ID of a container in containerd and runc, and the name of its
+// cgroup and snapshot. As on Fargate it is the task's ID and a number of ten
+// digits, here derived from the container's name: that may be longer than
+// containerd allows an ID to be.
+func runtimeID(id task.ID, container string) string {
+	sum := sha256.Sum256([]byte(container))
+	return fmt.Sprintf("%s-%010d", id, binary.BigEndian.Uint64(sum[:])%1e10)
+}
+
+// Where things are on disk:
+//
+//	StateDir/tasks/<task>/sandbox.json         the task's world; there before anything else is
+//	StateDir/tasks/<task>/<runtime ID>/        one container: its record, its markers, its /etc files
+//	StateDir/network.json, StateDir/cni/       the bridge's subnet, and who has which address in it
+//	RunDir/netns/<task>                        the task's network namespace is mounted here
+//	RunDir/runc/                               runc's own state
+func (c Config) tasksDir() string { return filepath.Join(c.StateDir, "tasks") }
+func (c Config) netnsDir() string { return filepath.Join(c.RunDir, "netns") }
+func (c Config) runcDir() string  { return filepath.Join(c.RunDir, "runc") }
+
+func (c Config) taskDir(id task.ID) string { return filepath.Join(c.tasksDir(), string(id)) }
+func (c Config) netns(id task.ID) string   { return filepath.Join(c.netnsDir(), string(id)) }
+
+func (c Config) containerDir(id task.ID, container string) string {
+	return filepath.Join(c.taskDir(id), runtimeID(id, container))
+}

@@ -1,0 +1,212 @@
+package containerd
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	tasks "github.com/containerd/containerd/api/services/tasks/v1"
+	tasktypes "github.com/containerd/containerd/api/types/task"
+	"github.com/containerd/errdefs"
+	"github.com/containerd/errdefs/pkg/errgrpc"
+	"golang.org/x/sys/unix"
+
+	"berth/fault"
+	"berth/isolation"
+	"berth/task"
+)
+
+// status returns what containerd says of a container's process. If there is
+// none, the error is errdefs.ErrNotFound.
+func (r *Runtime) status(ctx context.Context, rid string) (tasktypes.Status, error) {
+	got, err := r.tasks().Get(ctx, &tasks.GetRequest{ContainerID: rid})
+	if err != nil {
+		return 0, fmt.Errorf("look at process of container %s: %w", rid, errgrpc.ToNative(err))
+	}
+	return got.Process.Status, nil
+}
+
+// Start implements isolation.Runtime.
+//
+// The order of its acts is what makes a process start once: a durable note of
+// the intent, the start itself, a note of the result. After a crash between
+// them containerd knows whether the process still waits to be started: runc
+// starts it at most once. Only if there is no process at all can nobody know,
+// and then it counts as started and lost.
+func (r *Runtime) Start(ctx context.Context, id task.ID, name string) (isolation.Started, error) {
+	unlock, err := r.locks.lock(ctx, id)
+	if err != nil {
+		return isolation.Started{}, err
+	}
+	defer unlock()
+
+	dir, rid := r.containerDir(id, name), runtimeID(id, name)
+	made, found, err := load[containerRecord](dir, containerFile)
+	if err != nil || !found {
+		return isolation.Started{}, absent(err, id, name)
+	}
+	result, begun, err := load[startRecord](dir, startedFile)
+	if err != nil {
+		return isolation.Started{}, err
+	}
+	if !begun {
+		if result, err = r.start(ctx, id, made); err != nil {
+			return isolation.Started{}, err
+		}
+		if err := save(dir, startedFile, result); err != nil {
+			return isolation.Started{}, err
+		}
+	}
+	if result.Failure != "" {
+		return isolation.Started{}, fault.New(fault.Invalid, "%s", result.Failure)
+	}
+	return isolation.Started{RuntimeID: rid, At: result.At}, nil
+}
+
+func (r *Runtime) start(ctx context.Context, id task.ID, c containerRecord) (startRecord, error) {
+	dir, rid := r.containerDir(id, c.Name), runtimeID(id, c.Name)
+	status, err := r.status(ctx, rid)
+	exists := err == nil
+	if err != nil && !errdefs.IsNotFound(err) {
+		return startRecord{}, err
+	}
+	intent, begun, err := load[startRecord](dir, intentFile)
+	switch {
+	case err != nil:
+		return startRecord{}, err
+	case begun && !(exists && status == tasktypes.Status_CREATED):
+		return intent, nil // It was started, and may have ended or been lost since.
+	case !begun && !exists:
+		// Its shim was killed before it was ever started.
+		if err := r.createTask(ctx, id, c.Name, c.Terminal); err != nil {
+			return startRecord{}, err
+		}
+	}
+	result := startRecord{At: r.Now().UTC().Round(0)}
+	if !begun {
+		if err := saveDurably(dir, intentFile, result); err != nil {
+			return startRecord{}, err
+		}
+	}
+	_, err = r.tasks().Start(ctx, &tasks.StartRequest{ContainerID: rid})
+	if err = errgrpc.ToNative(err); err == nil {
+		return result, nil
+	}
+	failure := startFault(err, rid)
+	if fault.KindOf(failure) == fault.Invalid {
+		result.Failure = fault.Message(failure)
+		return result, nil
+	}
+	return startRecord{}, failure // The next call looks at what became of it.
+}
+
+// absent is the error for a container that is not there, unless err is one.
+func absent(err error, id task.ID, name string) error {
+	if err != nil {
+		return err
+	}
+	return fault.New(fault.NotFound, "no container %s in task %s", name, id)
+}
+
+// Between two looks at a container that cannot be waited for now: containerd
+// restarts, or the container was made and not started.
+const (
+	firstPause = 10 * time.Millisecond
+	maxPause   = time.Second
+)
+
+// Wait implements isolation.Runtime. A restart of containerd meanwhile goes
+// unnoticed.
+func (r *Runtime) Wait(ctx context.Context, id task.ID, name string) (task.Exit, error) {
+	dir := r.containerDir(id, name)
+	for pause := firstPause; ; pause = min(2*pause, maxPause) {
+		if exit, ended, err := load[task.Exit](dir, exitFile); ended || err != nil {
+			return exit, err
+		}
+		if _, found, err := load[containerRecord](dir, containerFile); err != nil || !found {
+			return task.Exit{}, absent(err, id, name)
+		}
+		exit, err := r.await(ctx, id, name)
+		switch {
+		case err == nil:
+			return exit, nil
+		case ctx.Err() != nil:
+			return task.Exit{}, ctx.Err()
+		case errdefs.IsNotFound(err):
+			if _, begun, err := load[startRecord](dir, intentFile); begun || err != nil {
+				return task.Exit{}, lost(err, dir, name)
+			}
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return task.Exit{}, ctx.Err()
+		}
+	}
+}
+
+// lost is the error for a process that was started and is not there, unless err
+// is one. Another waiter may just have written down how it ended.
+func lost(err error, dir, name string) error {
+	if err != nil {
+		return err
+	}
+	return fault.New(fault.NotFound, "the process of container %s was lost", name)
+}
+
+// await asks containerd to wait, once, and writes down the answer. It does that
+// before anybody can delete the process and its cgroup.
+func (r *Runtime) await(ctx context.Context, id task.ID, name string) (task.Exit, error) {
+	rid := runtimeID(id, name)
+	resp, err := r.tasks().Wait(ctx, &tasks.WaitRequest{ContainerID: rid})
+	if err != nil {
+		return task.Exit{}, errgrpc.ToNative(err)
+	}
+	kills, err := r.cgroups.OOMKills(string(id), rid)
+	if err != nil {
+		return task.Exit{}, err
+	}
+	exit := task.Exit{Code: int(resp.ExitStatus), At: resp.ExitedAt.AsTime(), OOMKilled: kills > 0}
+	dir := r.containerDir(id, name)
+	// A Remove may be deleting the directory: it must not come back.
+	if _, found, err := load[containerRecord](dir, containerFile); err != nil || !found {
+		return exit, err
+	}
+	return exit, save(dir, exitFile, exit)
+}
+
+// Stop implements isolation.Runtime.
+func (r *Runtime) Stop(ctx context.Context, id task.ID, name string) error {
+	record, found, err := load[containerRecord](r.containerDir(id, name), containerFile)
+	if err != nil || !found {
+		return err
+	}
+	return r.signal(ctx, runtimeID(id, name), record.StopSignal)
+}
+
+// Kill implements isolation.Runtime. The main process is PID 1 of a namespace of
+// its own: with it the kernel ends all the others.
+func (r *Runtime) Kill(ctx context.Context, id task.ID, name string) error {
+	return r.signal(ctx, runtimeID(id, name), uint32(unix.SIGKILL))
+}
+
+func (r *Runtime) signal(ctx context.Context, rid string, signal uint32) error {
+	status, err := r.status(ctx, rid)
+	if errdefs.IsNotFound(err) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if status != tasktypes.Status_RUNNING {
+		return nil // A process that waits to be started must not notice.
+	}
+	_, err = r.tasks().Kill(ctx, &tasks.KillRequest{ContainerID: rid, Signal: signal})
+	if err = errgrpc.ToNative(err); err != nil && !ended(err) {
+		return fmt.Errorf("send signal %d to container %s: %w", signal, rid, err)
+	}
+	return nil
+}
+
+// ended reports whether err says that there is no process to act on any more.
+func ended(err error) bool { return errdefs.IsNotFound(err) || errdefs.IsFailedPrecondition(err) }

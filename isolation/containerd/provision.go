@@ -1,0 +1,129 @@
+package containerd
+
+import (
+	"context"
+	"errors"
+
+	"golang.org/x/sync/errgroup"
+
+	"berth/fault"
+	"berth/isolation"
+	"berth/isolation/cgroup"
+	"berth/task"
+)
+
+// Provision implements isolation.Runtime.
+func (r *Runtime) Provision(ctx context.Context, s isolation.Sandbox) (task.Network, error) {
+	unlock, err := r.locks.lock(ctx, s.ID)
+	if err != nil {
+		return task.Network{}, err
+	}
+	defer unlock()
+
+	known, there, err := r.world(s.ID)
+	if err != nil {
+		return task.Network{}, err
+	}
+	if there {
+		return known.Network, nil
+	}
+	if known.BootID != "" { // An earlier call began this and did not come to its end.
+		if err := errors.Join(r.network.detach(ctx, s.ID), removeNetns(r.netns(s.ID))); err != nil {
+			return task.Network{}, err
+		}
+	}
+	// From here on the task is listed, whatever happens.
+	record := sandboxRecord{Sandbox: s, BootID: r.bootID}
+	if err := saveDurably(r.taskDir(s.ID), sandboxFile, record); err != nil {
+		return task.Network{}, err
+	}
+
+	var g errgroup.Group
+	g.Go(func() error { return r.cgroups.Create(string(s.ID), r.limits(s)) })
+	g.Go(func() error {
+		err := createNetns(r.netns(s.ID))
+		if err == nil {
+			record.Network, err = r.network.attach(ctx, s.ID, r.netns(s.ID))
+		}
+		return err
+	})
+	if err := g.Wait(); err != nil {
+		return task.Network{}, err
+	}
+	record.Ready = true
+	return record.Network, save(r.taskDir(s.ID), sandboxFile, record)
+}
+
+// world returns the record of a task's world, and whether that is there, whole.
+func (r *Runtime) world(id task.ID) (sandboxRecord, bool, error) {
+	record, found, err := load[sandboxRecord](r.taskDir(id), sandboxFile)
+	if err != nil || !found || !record.Ready || record.BootID != r.bootID {
+		return record, false, err
+	}
+	mounted, err := isNetns(r.netns(id))
+	return record, mounted && r.cgroups.Exists(string(id)), err
+}
+
+func (r *Runtime) limits(s isolation.Sandbox) cgroup.Limits {
+	l := cgroup.Limits{CPU: s.Size.CPU, Memory: s.Size.Memory, PIDs: s.PIDs}
+	if l.PIDs == 0 {
+		l.PIDs = r.PIDs
+	}
+	return l
+}
+
+// gauge is a cgroup.Gauge that Remove can find and close: while it is open, the
+// kernel keeps the task's network namespace.
+type gauge struct {
+	*cgroup.Gauge
+	r  *Runtime
+	id task.ID
+}
+
+// Gauge implements isolation.Runtime.
+func (r *Runtime) Gauge(_ context.Context, id task.ID) (isolation.Gauge, error) {
+	_, there, err := r.world(id)
+	if err != nil {
+		return nil, err
+	}
+	if !there {
+		return nil, fault.New(fault.NotFound, "task %s is not provisioned", id)
+	}
+	counters, err := r.cgroups.Gauge(string(id), r.netns(id))
+	if err != nil {
+		return nil, err
+	}
+	g := &gauge{Gauge: counters, r: r, id: id}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.gauges[id] == nil {
+		r.gauges[id] = make(map[*gauge]struct{})
+	}
+	r.gauges[id][g] = struct{}{}
+	return g, nil
+}
+
+// Close implements isolation.Gauge.
+func (g *gauge) Close() error {
+	g.r.mu.Lock()
+	delete(g.r.gauges[g.id], g)
+	if len(g.r.gauges[g.id]) == 0 {
+		delete(g.r.gauges, g.id)
+	}
+	g.r.mu.Unlock()
+	return g.Gauge.Close()
+}
+
+// closeGauges closes all gauges of a task; reading them says then that it was
+// removed.
+func (r *Runtime) closeGauges(id task.ID) error {
+	r.mu.Lock()
+	open := r.gauges[id]
+	delete(r.gauges, id)
+	r.mu.Unlock()
+	var errs []error
+	for g := range open {
+		errs = append(errs, g.Gauge.Close())
+	}
+	return errors.Join(errs...)
+}

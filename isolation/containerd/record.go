@@ -1,0 +1,108 @@
+package containerd
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"berth/isolation"
+	"berth/task"
+)
+
+// Names of the records in the directories of tasks and containers.
+const (
+	sandboxFile   = "sandbox.json"
+	containerFile = "container.json"
+	intentFile    = "starting.json" // a startRecord, from just before the process is started
+	startedFile   = "started.json"  // a startRecord, once it is known what became of that
+	exitFile      = "exit.json"     // a task.Exit
+)
+
+// sandboxRecord is what is known of a task's world.
+type sandboxRecord struct {
+	Sandbox isolation.Sandbox
+	BootID  string // the world is gone in any later life of the host
+	Ready   bool   // all of it was made
+	Network task.Network
+}
+
+// containerRecord is what is known of a container from its creation on.
+type containerRecord struct {
+	Name       string
+	StopSignal uint32
+	Terminal   bool
+}
+
+// startRecord says that a container's process was started, or that it never
+// will be.
+type startRecord struct {
+	At      time.Time
+	Failure string // for the user; empty: it was started
+}
+
+// load reads a record. If there is none, found is false.
+func load[T any](dir, file string) (record T, found bool, err error) {
+	text, err := os.ReadFile(filepath.Join(dir, file))
+	if errors.Is(err, fs.ErrNotExist) {
+		return record, false, nil
+	}
+	if err == nil {
+		err = json.Unmarshal(text, &record)
+	}
+	if err != nil {
+		return record, false, fmt.Errorf("read record %s: %w", filepath.Join(dir, file), err)
+	}
+	return record, true, nil
+}
+
+// save replaces a record in one step: a reader sees all of it or none.
+func save(dir, file string, record any) error { return saveRecord(dir, file, record, false) }
+
+// saveDurably is save that survives a power failure.
+func saveDurably(dir, file string, record any) error { return saveRecord(dir, file, record, true) }
+
+func saveRecord(dir, file string, record any, durable bool) (err error) {
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("write record %s: %w", filepath.Join(dir, file), err)
+		}
+	}()
+	text, err := json.Marshal(record)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(dir, file+".")
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(text)
+	if err == nil && durable {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = os.Rename(f.Name(), filepath.Join(dir, file))
+	}
+	if err != nil {
+		return errors.Join(err, os.Remove(f.Name()))
+	}
+	if !durable {
+		return nil
+	}
+	return errors.Join(syncDir(dir), syncDir(filepath.Dir(dir)))
+}
+
+// syncDir makes the names in a directory durable.
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}

@@ -1,0 +1,128 @@
+package containerd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	tasks "github.com/containerd/containerd/api/services/tasks/v1"
+	"github.com/containerd/errdefs"
+	"github.com/containerd/errdefs/pkg/errgrpc"
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
+
+	"berth/task"
+)
+
+// deathPatience is how long a process that was killed may take to be gone.
+const deathPatience = 10 * time.Second
+
+// Remove implements isolation.Runtime. The task's directory goes last: until
+// then a Remove that was cut short is found by List.
+func (r *Runtime) Remove(ctx context.Context, id task.ID) error {
+	unlock, err := r.locks.lock(ctx, id)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+
+	rids, err := r.containersOf(ctx, id)
+	if err != nil {
+		return err
+	}
+	// Everything ends at once, also what containerd does not know of.
+	dying, cancel := context.WithTimeout(ctx, deathPatience)
+	defer cancel()
+	if err := errors.Join(r.closeGauges(id), r.cgroups.Kill(dying, string(id))); err != nil {
+		return err
+	}
+	var g errgroup.Group
+	for _, rid := range rids {
+		g.Go(func() error { return r.removeContainer(ctx, rid) })
+	}
+	g.Go(func() error { return errors.Join(r.network.detach(ctx, id), removeNetns(r.netns(id))) })
+	if err := g.Wait(); err != nil {
+		return fmt.Errorf("remove task %s: %w", id, err)
+	}
+	if err := r.cgroups.Remove(ctx, string(id)); err != nil {
+		return err
+	}
+	if err := os.RemoveAll(r.taskDir(id)); err != nil {
+		return fmt.Errorf("remove records of task %s: %w", id, err)
+	}
+	return nil
+}
+
+// containersOf returns the runtime IDs of a task's containers, from its records
+// or, if those are gone, from containerd.
+func (r *Runtime) containersOf(ctx context.Context, id task.ID) ([]string, error) {
+	var rids []string
+	entries, err := os.ReadDir(r.taskDir(id))
+	for _, e := range entries {
+		if e.IsDir() && strings.HasPrefix(e.Name(), string(id)) {
+			rids = append(rids, e.Name())
+		}
+	}
+	if err == nil {
+		return rids, nil
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("list containers of task %s: %w", id, err)
+	}
+	known, err := r.Client.ContainerService().List(ctx, fmt.Sprintf("labels.%q==%s", labelTask, id))
+	if err != nil {
+		return nil, fmt.Errorf("list containers of task %s: %w", id, err)
+	}
+	for _, c := range known {
+		rids = append(rids, c.ID)
+	}
+	slices.Sort(rids)
+	return rids, nil
+}
+
+// removeContainer removes a container's process, snapshot and record from
+// containerd, or whichever of them are there.
+func (r *Runtime) removeContainer(ctx context.Context, rid string) error {
+	if err := r.deleteTask(ctx, rid); err != nil {
+		return err
+	}
+	err := r.Client.SnapshotService(r.Snapshotter).Remove(ctx, rid)
+	if err != nil && !errdefs.IsNotFound(err) {
+		return fmt.Errorf("remove root file system of container %s: %w", rid, err)
+	}
+	err = r.Client.ContainerService().Delete(ctx, rid)
+	if err != nil && !errdefs.IsNotFound(err) {
+		return fmt.Errorf("remove container %s: %w", rid, err)
+	}
+	return nil
+}
+
+// deleteTask makes containerd and the shim forget a process that was killed.
+func (r *Runtime) deleteTask(ctx context.Context, rid string) error {
+	ctx, cancel := context.WithTimeout(ctx, deathPatience)
+	defer cancel()
+	for {
+		_, err := r.tasks().Delete(ctx, &tasks.DeleteTaskRequest{ContainerID: rid})
+		err = errgrpc.ToNative(err)
+		if err == nil || errdefs.IsNotFound(err) {
+			return nil
+		}
+		if !errdefs.IsFailedPrecondition(err) {
+			return fmt.Errorf("delete process of container %s: %w", rid, err)
+		}
+		// It still lives, as far as its shim knows.
+		_, err = r.tasks().Kill(ctx, &tasks.KillRequest{ContainerID: rid, Signal: uint32(unix.SIGKILL)})
+		if err = errgrpc.ToNative(err); err != nil && !ended(err) {
+			return fmt.Errorf("kill container %s: %w", rid, err)
+		}
+		_, err = r.tasks().Wait(ctx, &tasks.WaitRequest{ContainerID: rid})
+		if err = errgrpc.ToNative(err); err != nil && !ended(err) {
+			return fmt.Errorf("wait for the end of container %s: %w", rid, err)
+		}
+	}
+}

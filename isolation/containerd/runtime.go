@@ -1,0 +1,204 @@
+// Package containerd keeps the contract of package isolation with containerd and
+// runc: a task is a parent cgroup and a network namespace that this package
+// makes, and containers of containerd inside them that share one shim.
+//
+// The rule: what exists is asked of those who have it (containerd, the kernel),
+// each time. Only what nobody else can know is written down here, before it
+// takes effect: that a task's world was begun, and that a container's process
+// was started. So any call can be cut short by the death of this process, of
+// containerd or of a shim, and made again.
+package containerd
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	tasks "github.com/containerd/containerd/api/services/tasks/v1"
+	"github.com/containerd/containerd/v2/client"
+	"go.uber.org/zap"
+
+	"berth/isolation"
+	"berth/isolation/cgroup"
+	"berth/task"
+)
+
+// Namespace is containerd's namespace for everything that Berth makes, unless
+// another one is configured.
+const Namespace = "berth"
+
+// DefaultPIDs is how many processes and threads a task may have if its Sandbox
+// does not say.
+const DefaultPIDs = 2048
+
+// Config is what New needs. All fields are required but those that say what
+// their zero value means.
+type Config struct {
+	Client      *client.Client // of containerd 1.7 or later; its default namespace holds the tasks
+	Snapshotter string         // for the containers' root file systems; see Snapshotter
+
+	Libexec  string // has runc, containerd-shim-runc-v2, berth-log, berth-init and the CNI plugins in cni/
+	StateDir string // survives restarts of the host
+	RunDir   string // does not, and is short, as in /run/berth/1a2b3c4d
+	LogsDir  string // berth-log writes to LogsDir/<task>/<container>
+
+	// Instance tells servers on one host apart; see Instance. The cgroup of all
+	// tasks and the bridge are named after it.
+	Instance string
+
+	CgroupParent string       // zero: /berth/<instance>
+	Bridge       string       // zero: berth<instance>; at most 15 bytes
+	Subnet       netip.Prefix // of the bridge; zero: a free /20 of 100.64.0.0/10 is chosen, once
+	PIDs         int64        // zero: DefaultPIDs
+
+	Now func() time.Time
+	Log *zap.Logger
+}
+
+// Instance derives a name from a server's state directory: eight hex digits.
+func Instance(stateDir string) string {
+	sum := sha256.Sum256([]byte(filepath.Clean(stateDir)))
+	return hex.EncodeToString(sum[:4])
+}
+
+// Runtime is the isolation.Runtime of this host.
+type Runtime struct {
+	Config
+	cgroups *cgroup.Tree
+	network *network
+	images  imageCache
+	users   userCache
+	locks   locks
+	nofile  sync.Once // the note that it had to be lowered
+	bootID  string
+
+	mu     sync.Mutex
+	gauges map[task.ID]map[*gauge]struct{}
+}
+
+var _ isolation.Runtime = (*Runtime)(nil)
+
+// New returns the Runtime of this host. It needs root. containerd need not be
+// there yet.
+func New(c Config) (*Runtime, error) {
+	if c.CgroupParent == "" {
+		c.CgroupParent = "/berth/" + c.Instance
+	}
+	if c.Bridge == "" {
+		c.Bridge = "berth" + c.Instance
+	}
+	if c.PIDs == 0 {
+		c.PIDs = DefaultPIDs
+	}
+	for _, dir := range []string{c.tasksDir(), c.netnsDir()} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return nil, fmt.Errorf("make directories: %w", err)
+		}
+	}
+	tree, err := cgroup.Open(c.CgroupParent)
+	if err != nil {
+		return nil, err
+	}
+	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return nil, fmt.Errorf("read the boot ID: %w", err)
+	}
+	n, err := openNetwork(c)
+	if err != nil {
+		return nil, err
+	}
+	c.Log.Info("isolation ready", zap.String("cgroups", tree.Layout()), zap.String("cgroupParent", c.CgroupParent),
+		zap.String("bridge", c.Bridge), zap.Stringer("subnet", n.subnet), zap.String("snapshotter", c.Snapshotter))
+	return &Runtime{
+		Config:  c,
+		cgroups: tree,
+		network: n,
+		bootID:  string(boot[:len(boot)-1]),
+		gauges:  make(map[task.ID]map[*gauge]struct{}),
+	}, nil
+}
+
+// Close takes away what the server has on the host beside its tasks, the bridge
+// and the parent cgroup, unless there are tasks: those need it.
+func (r *Runtime) Close(ctx context.Context) error {
+	ids, err := r.traces()
+	if err != nil || len(ids) > 0 {
+		return err
+	}
+	return errors.Join(r.network.remove(), r.cgroups.Close(ctx))
+}
+
+// List implements isolation.Runtime.
+func (r *Runtime) List(ctx context.Context) ([]task.ID, error) {
+	ids, err := r.traces()
+	if err != nil {
+		return nil, err
+	}
+	containers, err := r.Client.ContainerService().List(ctx, fmt.Sprintf("labels.%q", labelTask))
+	if err != nil {
+		return nil, fmt.Errorf("list containers: %w", err)
+	}
+	for _, c := range containers {
+		ids = append(ids, task.ID(c.Labels[labelTask]))
+	}
+	slices.Sort(ids)
+	return slices.Compact(ids), nil
+}
+
+// traces returns the tasks that left something on the host, apart from what
+// containerd has.
+func (r *Runtime) traces() ([]task.ID, error) {
+	names, err := r.cgroups.List()
+	if err != nil {
+		return nil, err
+	}
+	for _, dir := range []string{r.tasksDir(), r.netnsDir()} {
+		entries, err := os.ReadDir(dir)
+		if err != nil {
+			return nil, fmt.Errorf("list tasks: %w", err)
+		}
+		for _, e := range entries {
+			names = append(names, e.Name())
+		}
+	}
+	addressed, err := r.network.holders()
+	if err != nil {
+		return nil, err
+	}
+	var ids []task.ID
+	for _, name := range append(names, addressed...) {
+		if id, err := task.ParseID(name); err == nil {
+			ids = append(ids, id)
+		}
+	}
+	slices.Sort(ids)
+	return slices.Compact(ids), nil
+}
+
+// Snapshotter returns which snapshotter to use: overlayfs, or native, which
+// copies files and works everywhere, where the kernel or the file system below
+// containerd cannot do overlays.
+func Snapshotter(ctx context.Context, c *client.Client, log *zap.Logger) (string, error) {
+	const overlay, native = "overlayfs", "native"
+	plugins, err := c.IntrospectionService().Plugins(ctx, "type==io.containerd.snapshotter.v1")
+	if err != nil {
+		return "", fmt.Errorf("ask containerd for its snapshotters: %w", err)
+	}
+	for _, p := range plugins.Plugins {
+		if p.ID == overlay && p.InitErr == nil {
+			return overlay, nil
+		}
+	}
+	log.Warn("overlayfs is not available; the slower native snapshotter is used")
+	return native, nil
+}
+
+func (r *Runtime) tasks() tasks.TasksClient { return r.Client.TaskService() }

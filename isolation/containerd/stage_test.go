@@ -1,0 +1,401 @@
+//go:build e2e
+
+package containerd_test
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	tasks "github.com/containerd/containerd/api/services/tasks/v1"
+	"github.com/containerd/containerd/v2/client"
+	"github.com/containerd/containerd/v2/core/content"
+	"github.com/containerd/containerd/v2/core/images"
+	"github.com/containerd/containerd/v2/core/snapshots"
+	"github.com/containerd/containerd/v2/pkg/namespaces"
+	"github.com/containerd/platforms"
+	"github.com/opencontainers/go-digest"
+	"github.com/opencontainers/image-spec/specs-go"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"go.uber.org/zap"
+	"golang.org/x/sys/unix"
+
+	"berth/isolation"
+	"berth/isolation/containerd"
+	"berth/isolation/containerd/daemon"
+	"berth/isolation/isolationtest"
+	"berth/task"
+)
+
+// These tests need root. Two variables steer them:
+//
+//	BERTH_LIBEXEC     where containerd, runc and the CNI plugins are; default bin/libexec
+//	BERTH_TEST_STATE  a directory for state, where overlayfs works; default a temporary one
+//
+// berth-log, berth-init and probe are built if they are not in BERTH_LIBEXEC.
+
+// stage is a containerd of our own with an image in it, and a server's place on
+// the host, both shared by all tests and different for every run.
+type stage struct {
+	libexec, state, run string
+	config              containerd.Config
+	daemon              *daemon.Daemon
+	image               string
+	log                 *zap.Logger
+}
+
+var shared *stage
+
+func TestMain(m *testing.M) { os.Exit(runTests(m)) }
+
+func runTests(m *testing.M) (code int) {
+	s, down, err := setUp()
+	if err == nil {
+		shared = s
+		code = m.Run()
+		err = s.leftovers()
+	}
+	if downErr := down(); err == nil {
+		err = downErr
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "FAIL:", err)
+		return 1
+	}
+	return code
+}
+
+// setUp makes the stage. down is never nil.
+func setUp() (s *stage, down func() error, err error) {
+	var undo []func() error
+	down = func() error {
+		var errs []error
+		for i := len(undo) - 1; i >= 0; i-- {
+			errs = append(errs, undo[i]())
+		}
+		return errors.Join(errs...)
+	}
+	dir, err := os.MkdirTemp(os.Getenv("BERTH_TEST_STATE"), "berth-e2e-")
+	if err != nil {
+		return nil, down, err
+	}
+	undo = append(undo, func() error { return os.RemoveAll(dir) })
+	run, err := os.MkdirTemp("/run", "berth-e2e-")
+	if err != nil {
+		return nil, down, err
+	}
+	undo = append(undo, func() error { return os.RemoveAll(run) })
+
+	s = &stage{libexec: filepath.Join(dir, "libexec"), state: filepath.Join(dir, "state"), run: run}
+	if err := s.gatherPrograms(); err != nil {
+		return nil, down, err
+	}
+	s.log, err = zap.NewDevelopment(zap.IncreaseLevel(zap.WarnLevel), zap.AddStacktrace(zap.DPanicLevel))
+	if err != nil {
+		return nil, down, err
+	}
+	s.daemon, err = daemon.Open(daemon.Config{Libexec: s.libexec, StateDir: s.state, RunDir: run, Log: s.log})
+	if err != nil {
+		return nil, down, err
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- s.daemon.Run(ctx) }()
+	undo = append(undo, func() error {
+		stop()
+		return errors.Join(<-ended, s.daemon.Close())
+	})
+	soon, cancel := context.WithTimeout(ctx, 2*time.Minute)
+	defer cancel()
+	if err := s.daemon.Ready(soon); err != nil {
+		return nil, down, err
+	}
+	s.config = containerd.Config{
+		Libexec: s.libexec, StateDir: s.state, RunDir: run, LogsDir: filepath.Join(s.state, "logs"),
+		Instance: containerd.Instance(s.state), CgroupParent: "/berth-e2e/" + containerd.Instance(s.state),
+		Now: time.Now, Log: s.log,
+	}
+	c, err := s.dial()
+	if err != nil {
+		return nil, down, err
+	}
+	if s.config.Snapshotter, err = containerd.Snapshotter(soon, c, s.log); err != nil {
+		return nil, down, err
+	}
+	if s.image, err = s.importImage(soon, c); err != nil {
+		return nil, down, err
+	}
+	return s, down, nil
+}
+
+// gatherPrograms fills libexec with links to what there is, and builds the rest.
+func (s *stage) gatherPrograms() error {
+	if err := os.MkdirAll(filepath.Join(s.libexec), 0o755); err != nil {
+		return err
+	}
+	from := os.Getenv("BERTH_LIBEXEC")
+	if from == "" {
+		from = "../../bin/libexec"
+	}
+	from, err := filepath.Abs(from)
+	if err != nil {
+		return err
+	}
+	entries, err := os.ReadDir(from)
+	if err != nil {
+		return fmt.Errorf("containerd, runc and the CNI plugins are needed: %w", err)
+	}
+	for _, e := range entries {
+		if err := os.Symlink(filepath.Join(from, e.Name()), filepath.Join(s.libexec, e.Name())); err != nil {
+			return err
+		}
+	}
+	for name, pkg := range map[string]string{"berth-log": "berth/cmd/berth-log", "berth-init": "berth/cmd/berth-init", "probe": "berth/isolation/isolationtest/probe"} {
+		path := filepath.Join(s.libexec, name)
+		if _, err := os.Stat(path); err == nil {
+			continue
+		}
+		build := exec.Command("go", "build", "-ldflags=-s -w", "-o", path, pkg)
+		build.Env = append(os.Environ(), "CGO_ENABLED=0")
+		if out, err := build.CombinedOutput(); err != nil {
+			return fmt.Errorf("build %s: %w\n%s", name, err, out)
+		}
+	}
+	return nil
+}
+
+func (s *stage) dial() (*client.Client, error) {
+	return client.New(s.daemon.Address(), client.WithDefaultNamespace(containerd.Namespace))
+}
+
+// Open implements isolationtest.Host: a new connection, nothing remembered.
+func (s *stage) Open() (isolation.Runtime, error) {
+	return s.open()
+}
+
+func (s *stage) open() (*containerd.Runtime, error) {
+	c, err := s.dial()
+	if err != nil {
+		return nil, err
+	}
+	config := s.config
+	config.Client = c
+	return containerd.New(config)
+}
+
+// Lose implements isolationtest.Host: it kills the shim.
+func (s *stage) Lose(id task.ID, container string) error {
+	shim, err := s.shim(id, container)
+	if err != nil {
+		return err
+	}
+	return unix.Kill(shim, unix.SIGKILL)
+}
+
+// process returns the PID of a container's main process on the host.
+func (s *stage) process(id task.ID, container string) (int, error) {
+	c, err := s.dial()
+	if err != nil {
+		return 0, err
+	}
+	defer c.Close()
+	ctx := namespaces.WithNamespace(context.Background(), containerd.Namespace)
+	all, err := c.ContainerService().List(ctx, fmt.Sprintf(`labels."berth/task"==%s,labels."berth/container"==%s`, id, container))
+	if err != nil || len(all) != 1 {
+		return 0, fmt.Errorf("%d containers %s, %v", len(all), container, err)
+	}
+	got, err := c.TaskService().Get(ctx, &tasks.GetRequest{ContainerID: all[0].ID})
+	if err != nil {
+		return 0, err
+	}
+	return int(got.Process.Pid), nil
+}
+
+// shim returns the PID of the shim of a container: its main process's parent.
+func (s *stage) shim(id task.ID, container string) (int, error) {
+	pid, err := s.process(id, container)
+	if err != nil {
+		return 0, err
+	}
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return 0, err
+	}
+	_, rest, _ := strings.Cut(string(status), "PPid:")
+	line, _, _ := strings.Cut(rest, "\n")
+	return strconv.Atoi(strings.TrimSpace(line))
+}
+
+// importImage makes the image of the tests, from nothing but the probe, and
+// returns its digest reference.
+func (s *stage) importImage(ctx context.Context, c *client.Client) (string, error) {
+	ctx, release, err := c.WithLease(namespaces.WithNamespace(ctx, containerd.Namespace))
+	if err != nil {
+		return "", err
+	}
+	defer release(context.WithoutCancel(ctx))
+	layer, err := s.layer()
+	if err != nil {
+		return "", err
+	}
+	store := c.ContentStore()
+	add := func(mediaType string, blob []byte, labels map[string]string) (ocispec.Descriptor, error) {
+		d := ocispec.Descriptor{MediaType: mediaType, Digest: digest.FromBytes(blob), Size: int64(len(blob))}
+		err := content.WriteBlob(ctx, store, "test-"+d.Digest.String(), bytes.NewReader(blob), d, content.WithLabels(labels))
+		return d, err
+	}
+	layerDesc, err := add(ocispec.MediaTypeImageLayer, layer, map[string]string{"containerd.io/uncompressed": digest.FromBytes(layer).String()})
+	if err != nil {
+		return "", err
+	}
+	config, err := json.Marshal(ocispec.Image{
+		Platform: platforms.DefaultSpec(),
+		RootFS:   ocispec.RootFS{Type: "layers", DiffIDs: []digest.Digest{layerDesc.Digest}},
+		Config: ocispec.ImageConfig{
+			Entrypoint: []string{"/probe"}, Cmd: []string{"exit", "0"}, WorkingDir: "/work/here",
+			Env: []string{"FROM=image", "BOTH=image"},
+		},
+	})
+	if err != nil {
+		return "", err
+	}
+	configDesc, err := add(ocispec.MediaTypeImageConfig, config, nil)
+	if err != nil {
+		return "", err
+	}
+	manifest, err := json.Marshal(ocispec.Manifest{
+		Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageManifest,
+		Config: configDesc, Layers: []ocispec.Descriptor{layerDesc},
+	})
+	if err != nil {
+		return "", err
+	}
+	target, err := add(ocispec.MediaTypeImageManifest, manifest, map[string]string{
+		"containerd.io/gc.ref.content.config": configDesc.Digest.String(),
+		"containerd.io/gc.ref.content.l.0":    layerDesc.Digest.String(),
+	})
+	if err != nil {
+		return "", err
+	}
+	img, err := c.ImageService().Create(ctx, images.Image{Name: "test/probe:latest", Target: target})
+	if err != nil {
+		return "", err
+	}
+	return "test/probe@" + target.Digest.String(), client.NewImage(c, img).Unpack(ctx, s.config.Snapshotter)
+}
+
+func (s *stage) layer() ([]byte, error) {
+	probe, err := os.ReadFile(filepath.Join(s.libexec, "probe"))
+	if err != nil {
+		return nil, err
+	}
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	for _, f := range []struct {
+		name string
+		mode int64
+		text []byte
+	}{
+		{"probe", 0o755, probe},
+		{"etc/passwd", 0o644, []byte("root:x:0:0::/root:/bin/sh\napp:x:1000:1001::/home/app:/bin/sh\n")},
+		{"etc/group", 0o644, []byte("root:x:0:\napp:x:1001:\nextra:x:1002:app\n")},
+	} {
+		if err := w.WriteHeader(&tar.Header{Name: f.name, Mode: f.mode, Size: int64(len(f.text)), Typeflag: tar.TypeReg}); err != nil {
+			return nil, err
+		}
+		if _, err := w.Write(f.text); err != nil {
+			return nil, err
+		}
+	}
+	return b.Bytes(), w.Close()
+}
+
+// leftovers says what the tests left on the host, after taking away what a
+// server takes away when it stops.
+func (s *stage) leftovers() error {
+	rt, err := s.open()
+	if err != nil {
+		return err
+	}
+	ctx := namespaces.WithNamespace(context.Background(), containerd.Namespace)
+	var found []error
+	note := func(format string, args ...any) { found = append(found, fmt.Errorf("left over: "+format, args...)) }
+	ids, err := rt.List(ctx)
+	if err != nil || len(ids) > 0 {
+		note("tasks %v, %v", ids, err)
+	}
+	snapshots := 0
+	c, err := s.dial()
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	if all, err := c.ContainerService().List(ctx); err != nil || len(all) > 0 {
+		note("%d containers, %v", len(all), err)
+	}
+	err = walk(ctx, c, s.config.Snapshotter, &snapshots)
+	if err != nil || snapshots != 1 { // the image's one layer
+		note("%d snapshots, %v", snapshots, err)
+	}
+	if err := rt.Close(ctx); err != nil {
+		note("%v", err)
+	}
+	if _, err := os.Stat("/sys/class/net/berth" + s.config.Instance); err == nil {
+		note("bridge")
+	}
+	for _, pattern := range []string{"/sys/fs/cgroup/*", "/sys/fs/cgroup"} {
+		if dirs, _ := filepath.Glob(pattern + s.config.CgroupParent); len(dirs) > 0 {
+			note("cgroups %v", dirs)
+		}
+	}
+	if mounts, err := os.ReadFile("/proc/self/mountinfo"); err != nil || strings.Contains(string(mounts), s.run) || strings.Contains(string(mounts), s.state) {
+		note("mounts, %v", err)
+	}
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+		left := s.processes("containerd-shim", "berth-log", "probe")
+		if len(left) == 0 {
+			break
+		}
+		if time.Now().After(deadline) {
+			note("processes %q", left)
+			break
+		}
+	}
+	return errors.Join(found...)
+}
+
+// processes returns the command lines of those programs of this stage that run.
+func (s *stage) processes(programs ...string) []string {
+	var found []string
+	all, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+	for _, path := range all {
+		line, _ := os.ReadFile(path)
+		for _, p := range programs {
+			if bytes.HasPrefix(line, []byte(filepath.Join(s.libexec, p))) {
+				found = append(found, string(bytes.ReplaceAll(line, []byte{0}, []byte{' '})))
+			}
+		}
+	}
+	return found
+}
+
+func TestSuite(t *testing.T) {
+	isolationtest.Suite(t, shared.image, func(*testing.T) isolationtest.Host { return shared })
+}
+
+func walk(ctx context.Context, c *client.Client, snapshotter string, n *int) error {
+	return c.SnapshotService(snapshotter).Walk(ctx, func(context.Context, snapshots.Info) error {
+		*n++
+		return nil
+	})
+}

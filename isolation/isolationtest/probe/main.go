@@ -1,0 +1,244 @@
+// Command probe is what the tests run in containers: it does for real what
+// isolationtest.Fake plays, and looks around from inside.
+//
+//	probe sleep 90s | spin 2s | exit 3 | oom 64 | trap TERM 3s | ignore TERM
+//	probe listen 80 | dial 80 | pids
+//	probe inspect         prints what it sees of itself and its surroundings, as JSON
+//	probe bomb            starts itself over and over
+//	probe orphans 3       leaves three zombies to PID 1, and ends with how many there are a second later
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+func main() {
+	word := func(n int) string {
+		if n < len(os.Args) {
+			return os.Args[n]
+		}
+		return ""
+	}
+	terminated := make(chan os.Signal, 1)
+	signal.Notify(terminated, syscall.SIGTERM)
+	switch word(1) {
+	case "sleep":
+		select {
+		case <-terminated:
+			os.Exit(128 + int(syscall.SIGTERM))
+		case <-time.After(duration(word(2))):
+		}
+	case "spin":
+		signal.Stop(terminated)
+		spin(duration(word(2)))
+	case "exit":
+		os.Exit(number(word(2)))
+	case "oom":
+		hog(number(word(2)) << 20)
+	case "trap":
+		<-terminated
+		time.Sleep(duration(word(3)))
+	case "ignore":
+		signal.Ignore(syscall.SIGTERM)
+		time.Sleep(time.Hour)
+	case "listen":
+		listen(word(2))
+	case "dial":
+		dial(word(2))
+	case "pids":
+		os.Exit(len(processes()))
+	case "inspect":
+		inspect()
+	case "bomb":
+		bomb()
+	case "orphan":
+		_ = exec.Command("/proc/self/exe", "sleep", "200ms").Start()
+	case "orphans":
+		orphans(number(word(2)))
+	}
+}
+
+func duration(s string) time.Duration {
+	d, err := time.ParseDuration(s)
+	if err != nil {
+		return time.Hour
+	}
+	return d
+}
+
+func number(s string) int {
+	n, _ := strconv.Atoi(s)
+	return n
+}
+
+// spin uses all the CPU it gets and prints how much that was.
+func spin(d time.Duration) {
+	begin := time.Now()
+	for range runtime.NumCPU() {
+		go func() {
+			for n := 0; ; n++ {
+				if n < 0 {
+					return
+				}
+			}
+		}()
+	}
+	time.Sleep(d)
+	var u syscall.Rusage
+	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &u)
+	cpu := time.Duration(u.Utime.Nano() + u.Stime.Nano())
+	fmt.Printf(`{"cpu": %f, "elapsed": %f}`+"\n", cpu.Seconds(), time.Since(begin).Seconds())
+}
+
+// hog takes memory, step bytes at a time, and uses it.
+func hog(step int) {
+	var all [][]byte
+	for {
+		b := make([]byte, max(step, 1<<20))
+		for i := 0; i < len(b); i += os.Getpagesize() {
+			b[i] = 1
+		}
+		all = append(all, b)
+	}
+}
+
+func listen(port string) {
+	l, err := net.Listen("tcp", "127.0.0.1:"+port)
+	if err != nil {
+		fmt.Println(err)
+		os.Exit(1)
+	}
+	for {
+		c, err := l.Accept()
+		if err != nil {
+			os.Exit(1)
+		}
+		c.Close()
+	}
+}
+
+// dial gives a listener that is starting at the same time two seconds.
+func dial(port string) {
+	address := port
+	if !strings.Contains(port, ":") {
+		address = "127.0.0.1:" + port
+	}
+	for range 20 {
+		c, err := net.DialTimeout("tcp", address, time.Second)
+		if err == nil {
+			c.Close()
+			return
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	os.Exit(1)
+}
+
+// processes returns the PIDs that can be seen.
+func processes() []string {
+	all, _ := filepath.Glob("/proc/[0-9]*")
+	return all
+}
+
+func bomb() {
+	for {
+		cmd := exec.Command("/proc/self/exe", "bomb")
+		if err := cmd.Start(); err != nil {
+			time.Sleep(time.Millisecond)
+			continue
+		}
+		go cmd.Wait()
+	}
+}
+
+// orphans starts children that each start a grandchild and end; the
+// grandchildren end a little later, as children of PID 1.
+func orphans(n int) {
+	for range n {
+		_ = exec.Command("/proc/self/exe", "orphan").Run()
+	}
+	time.Sleep(time.Second)
+	zombies := 0
+	for _, p := range processes() {
+		if status, err := os.ReadFile(p + "/status"); err == nil && strings.Contains(string(status), "State:\tZ") {
+			zombies++
+		}
+	}
+	os.Exit(zombies)
+}
+
+func inspect() {
+	report := map[string]any{
+		"args": os.Args, "env": os.Environ(), "pid": os.Getpid(), "uid": os.Getuid(), "gid": os.Getgid(),
+	}
+	report["groups"], _ = os.Getgroups()
+	report["cwd"], _ = os.Getwd()
+	report["hostname"], _ = os.Hostname()
+	status, _ := os.ReadFile("/proc/self/status")
+	for _, line := range strings.Split(string(status), "\n") {
+		if k, v, ok := strings.Cut(line, ":"); ok {
+			switch k {
+			case "CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb", "NoNewPrivs", "Seccomp":
+				report[k] = strings.TrimSpace(v)
+			}
+		}
+	}
+	namespaces := map[string]string{}
+	for _, ns := range []string{"pid", "ipc", "uts", "mnt", "net", "cgroup"} {
+		namespaces[ns], _ = os.Readlink("/proc/self/ns/" + ns)
+	}
+	report["namespaces"] = namespaces
+	var files syscall.Rlimit
+	_ = syscall.Getrlimit(syscall.RLIMIT_NOFILE, &files)
+	report["nofile"] = []uint64{files.Cur, files.Max}
+	for name, path := range map[string]string{"hosts": "/etc/hosts", "cgroup": "/proc/self/cgroup", "routes": "/proc/net/route", "oomScore": "/proc/self/oom_score_adj"} {
+		text, _ := os.ReadFile(path)
+		report[name] = strings.TrimSpace(string(text))
+	}
+	report["writable"] = writable("/", "/proc/sys/kernel/hostname", "/proc/sysrq-trigger", "/sys/kernel/mm/transparent_hugepage/enabled",
+		"/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory.max", "/etc/hosts")
+	report["devices"], _ = filepath.Glob("/dev/*")
+	for name, path := range map[string]string{"kcore": "/proc/kcore", "keys": "/proc/keys"} {
+		b, err := os.ReadFile(path)
+		report[name] = err == nil && len(b) > 0
+	}
+	var interfaces []string
+	all, _ := net.Interfaces()
+	for _, i := range all {
+		addrs, _ := i.Addrs()
+		interfaces = append(interfaces, fmt.Sprint(i.Name, " ", addrs))
+	}
+	report["interfaces"] = interfaces
+	_ = json.NewEncoder(os.Stdout).Encode(report)
+}
+
+// writable returns those of paths that can be written.
+func writable(paths ...string) []string {
+	var can []string
+	for _, p := range paths {
+		if st, err := os.Stat(p); err == nil && st.IsDir() {
+			if f, err := os.CreateTemp(p, "probe"); err == nil {
+				f.Close()
+				os.Remove(f.Name())
+				can = append(can, p)
+			}
+			continue
+		}
+		if f, err := os.OpenFile(p, os.O_WRONLY, 0); err == nil {
+			f.Close()
+			can = append(can, p)
+		}
+	}
+	return can
+}
