@@ -53,8 +53,9 @@ type Store interface {
 	// ctx ends.
 	Follow(ctx context.Context, seq task.Seq) iter.Seq2[task.Event, error]
 
-	// LastBeat returns the last moment at which a server is known to have lived.
-	LastBeat(ctx context.Context) (task.Instant, bool, error)
+	// LastBeat returns the last moment of that life of the host at which a server
+	// is known to have lived.
+	LastBeat(ctx context.Context, bootID string) (beat task.Instant, ok bool, err error)
 }
 
 // Puller makes an image available here and returns its digest reference,
@@ -83,8 +84,8 @@ type Config struct {
 type Runner struct {
 	Config
 	capacity *capacity
-	began    task.Instant // what ended before it, ended while nobody watched
-	lastBeat task.Instant // the last moment before began at which a server lived
+	began    task.Instant            // what ended before it, ended while nobody watched
+	beats    map[string]task.Instant // boot ID → the last moment of an earlier life of the host at which a server lived
 }
 
 // New returns a Runner. It does nothing until Run.
@@ -132,11 +133,6 @@ func (r *Runner) Run(ctx context.Context) error {
 		}
 	}
 
-	beat, _, err := r.Store.LastBeat(ctx)
-	if err != nil {
-		return fmt.Errorf("read last beat: %w", err)
-	}
-	r.lastBeat = beat
 	traces, err := r.Runtime.List(ctx) // before Unfinished: a task made in between is no orphan
 	if err != nil {
 		return fmt.Errorf("list sandboxes: %w", err)
@@ -144,6 +140,9 @@ func (r *Runner) Run(ctx context.Context) error {
 	tasks, seq, err := r.Store.Unfinished(ctx)
 	if err != nil {
 		return fmt.Errorf("list unfinished tasks: %w", err)
+	}
+	if err := r.findBeats(ctx, tasks); err != nil {
+		return err
 	}
 	for _, t := range tasks {
 		see(t)
@@ -154,6 +153,24 @@ func (r *Runner) Run(ctx context.Context) error {
 			return fmt.Errorf("follow journal: %w", err)
 		}
 		see(ev.Task)
+	}
+	return nil
+}
+
+// findBeats finds out when the worlds of tasks from earlier lives of the host
+// went down.
+func (r *Runner) findBeats(ctx context.Context, tasks []task.Task) error {
+	r.beats = make(map[string]task.Instant)
+	for _, t := range tasks {
+		boot := t.Clock.BootID
+		if _, ok := r.beats[boot]; ok || !r.restarted(t) {
+			continue
+		}
+		beat, _, err := r.Store.LastBeat(ctx, boot)
+		if err != nil {
+			return fmt.Errorf("read last beat of boot %s: %w", boot, err)
+		}
+		r.beats[boot] = beat
 	}
 	return nil
 }

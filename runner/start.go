@@ -200,7 +200,7 @@ func (r *Runner) onTimeline(t task.Task, wall time.Time) time.Time {
 func (r *Runner) stamp(t task.Task, outcomes ...task.Outcome) time.Time {
 	now := r.Now()
 	if r.restarted(t) {
-		return t.Time(r.lastBeat)
+		return t.InOrder(t.Clock.Project(r.beats[t.Clock.BootID]))
 	}
 	var end time.Time
 	for _, o := range outcomes {

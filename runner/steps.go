@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -45,7 +46,8 @@ func (r *Runner) pull(wanted context.Context, t task.Task) (task.Transition, err
 		})
 	}
 	if err := g.Wait(); err != nil {
-		return r.startFailed(wanted, t, err)
+		// The puller has tried again already where that helps.
+		return r.startFailed(wanted, t, err, fault.KindOf(err) != fault.Internal)
 	}
 	return task.Pulled(t.Time(r.Now()), refs), nil
 }
@@ -55,11 +57,11 @@ func (r *Runner) pull(wanted context.Context, t task.Task) (task.Transition, err
 func (r *Runner) start(wanted context.Context, t task.Task) (task.Transition, error) {
 	d, err := r.Store.Definition(wanted, t.DefinitionARN)
 	if err != nil {
-		return r.startFailed(wanted, t, err)
+		return r.startFailed(wanted, t, err, false)
 	}
 	s := newStarter(r, t, task.Plan(d, t))
 	if err := s.run(wanted); err != nil {
-		return r.startFailed(wanted, t, err)
+		return r.startFailed(wanted, t, err, slices.Contains(users, fault.KindOf(err)))
 	}
 	return task.Started(t.Time(r.Now()), s.outcomes), nil
 }
@@ -73,27 +75,29 @@ type containerError struct {
 func (e containerError) Error() string { return "container " + e.container + ": " + e.err.Error() }
 func (e containerError) Unwrap() error { return e.err }
 
+// users are the kinds of errors of starting that are the user's to mend.
+var users = []fault.Kind{fault.Invalid, fault.NotFound, fault.Conflict}
+
 // startFailed decides what an error before the task runs means: the end of the
-// task if somebody asked for that or the user's input is at fault, and else that
-// the step is worth repeating.
-func (r *Runner) startFailed(wanted context.Context, t task.Task, err error) (task.Transition, error) {
+// task if somebody asked for that or the error is final, and else that the step
+// is worth repeating.
+func (r *Runner) startFailed(wanted context.Context, t task.Task, err error, final bool) (task.Transition, error) {
 	if wanted.Err() != nil {
 		return r.gaveUp(t, task.UserInitiated, task.ReasonUserStopped), nil
 	}
-	if fault.KindOf(err) == fault.Internal {
+	if !final {
 		return task.Transition{}, err
 	}
 	var early errEssentialExited
 	if errors.As(err, &early) {
 		return r.gaveUp(t, task.EssentialExited, task.ReasonEssentialExited), nil
 	}
-	tr := task.GaveUp(t, r.stamp(t), task.FailedToStart, fault.Message(err), nil)
+	var culprit map[string]task.Outcome
 	var ce containerError
 	if errors.As(err, &ce) {
-		tr = task.GaveUp(t, r.stamp(t), task.FailedToStart, fault.Message(err),
-			map[string]task.Outcome{ce.container: {Reason: fault.Message(err)}})
+		culprit = map[string]task.Outcome{ce.container: {Reason: fault.Message(err)}}
 	}
-	return tr, nil
+	return task.GaveUp(t, r.stamp(t), task.FailedToStart, fault.Message(err), culprit), nil
 }
 
 func (r *Runner) gaveUp(t task.Task, code, reason string) task.Transition {

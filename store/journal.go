@@ -82,7 +82,7 @@ func lastSeq(ctx context.Context, q querier) (task.Seq, error) {
 
 // The names of settings.
 const (
-	settingBeat     = "beat"
+	settingBeat     = "beat:" // and the boot ID
 	settingInstance = "instance"
 )
 
@@ -93,12 +93,13 @@ func (s *Store) Beat(ctx context.Context, now task.Instant) error {
 	if err != nil {
 		return fmt.Errorf("encode beat: %w", err)
 	}
-	return s.set(ctx, settingBeat, string(b))
+	return s.set(ctx, settingBeat+now.BootID, string(b))
 }
 
-// LastBeat returns what the last Beat noted. ok is false if there was none.
-func (s *Store) LastBeat(ctx context.Context) (beat task.Instant, ok bool, err error) {
-	v, err := s.setting(ctx, settingBeat)
+// LastBeat returns what the last Beat in that life of the host noted. ok is false
+// if there was none.
+func (s *Store) LastBeat(ctx context.Context, bootID string) (beat task.Instant, ok bool, err error) {
+	v, err := s.setting(ctx, settingBeat+bootID)
 	if err != nil || v == "" {
 		return task.Instant{}, false, err
 	}

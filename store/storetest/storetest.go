@@ -2,6 +2,7 @@
 package storetest
 
 import (
+	"context"
 	"path/filepath"
 	"testing"
 	"time"
@@ -19,16 +20,23 @@ var Realm = task.Realm{Region: "us-east-1", Account: "000000000000", Cluster: "d
 // the test ends. It works inside a testing/synctest bubble.
 func Open(t testing.TB, dir string) *store.Store {
 	t.Helper()
-	s, err := store.Open(t.Context(), store.Config{
-		Path: filepath.Join(dir, "berth.db"), Realm: Realm, Log: zap.NewNop(), Now: time.Now,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	s := OpenUnclosed(t, dir)
 	t.Cleanup(func() {
 		if err := s.Close(); err != nil {
 			t.Error(err)
 		}
 	})
+	return s
+}
+
+// OpenUnclosed is Open for tests that close the store themselves.
+func OpenUnclosed(t testing.TB, dir string) *store.Store {
+	t.Helper()
+	s, err := store.Open(context.Background(), store.Config{
+		Path: filepath.Join(dir, "berth.db"), Realm: Realm, Log: zap.NewNop(), Now: time.Now,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 	return s
 }
