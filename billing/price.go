@@ -1,0 +1,122 @@
+package billing
+
+import (
+	"strconv"
+	"strings"
+	"time"
+
+	"berth/task"
+)
+
+// SKU names what is charged, by the usage type of the AWS Price List (service
+// AmazonECS) without its region prefix.
+type SKU string
+
+// The SKUs of Fargate on Linux.
+const (
+	VCPU      SKU = "Fargate-vCPU-Hours:perCPU"
+	Memory    SKU = "Fargate-GB-Hours"
+	ArmVCPU   SKU = "Fargate-ARM-vCPU-Hours:perCPU"
+	ArmMemory SKU = "Fargate-ARM-GB-Hours"
+	Storage   SKU = "Fargate-EphemeralStorage-GB-Hours" // what is above the free 20 GiB
+)
+
+// sku says how sizes of a SKU are counted and written.
+type sku struct {
+	per         int64  // smallest units in one unit that has a price
+	unit        string // of quantities
+	noun        string // of the resource
+	description string
+}
+
+// skus tells of each SKU. A GB on the price list is 1024 MiB.
+var skus = map[SKU]sku{
+	VCPU:      {1024, "vCPU-Hours", "vCPU", "AWS Fargate - vCPU"},
+	Memory:    {1024, "GB-Hours", "GB", "AWS Fargate - Memory"},
+	ArmVCPU:   {1024, "vCPU-Hours", "vCPU", "AWS Fargate - ARM - vCPU"},
+	ArmMemory: {1024, "GB-Hours", "GB", "AWS Fargate - ARM - Memory"},
+	Storage:   {1, "GB-Hours", "GB", "AWS Fargate - Ephemeral Storage above 20 GB"},
+}
+
+// Unit returns the unit of k's quantities, as in vCPU-Hours.
+func (k SKU) Unit() string { return skus[k].unit }
+
+// Description returns k in the words of an AWS bill.
+func (k SKU) Description() string { return skus[k].description }
+
+// Resource returns a size as people say it: 0.25 vCPU, 0.5 GB.
+func (k SKU) Resource(size int64) string {
+	s := skus[k]
+	n, _ := muldiv(size, 1e10, s.per) // a divisor of 1024 needs ten decimals
+	return strings.TrimSuffix(strings.TrimRight(decimal(n, 10), "0"), ".") + " " + s.noun
+}
+
+// Reservation is how much of one SKU a task reserves.
+type Reservation struct {
+	SKU  SKU
+	Size int64 // CPU units, MiB, or for Storage GiB
+}
+
+// Reserved returns what t is charged for, always in the same order.
+func Reserved(t task.Task) []Reservation {
+	size, vcpu, memory := t.Size(), VCPU, Memory
+	if t.Arch == "ARM64" {
+		vcpu, memory = ArmVCPU, ArmMemory
+	}
+	rs := []Reservation{{vcpu, int64(size.CPU)}, {memory, int64(size.Memory)}}
+	if t.Ephemeral != nil && t.Ephemeral.SizeInGiB > task.DefaultEphemeralGiB {
+		rs = append(rs, Reservation{Storage, int64(t.Ephemeral.SizeInGiB - task.DefaultEphemeralGiB)})
+	}
+	return rs
+}
+
+// PriceList is what things cost in a region from some day on. A list does not
+// change once a task was charged by it; another price is another list.
+type PriceList struct {
+	ID            string       `json:"id"`
+	Region        string       `json:"region"`
+	EffectiveFrom time.Time    `json:"effectiveFrom"`
+	Source        string       `json:"source"`
+	Rates         map[SKU]Rate `json:"-"`
+}
+
+// BuiltIn returns the price list that comes with Berth: Linux in us-east-1.
+func BuiltIn() PriceList {
+	return PriceList{
+		ID: "aws-us-east-1-2026-09-11", Region: "us-east-1",
+		EffectiveFrom: time.Date(2026, 9, 11, 0, 0, 0, 0, time.UTC),
+		Source:        "AWS Price List, AmazonECS, us-east-1, on demand, Linux, published 2026-09-11",
+		Rates: map[SKU]Rate{
+			VCPU:      404_800_000, // 0.04048
+			Memory:    44_450_000,  // 0.004445
+			ArmVCPU:   323_800_000, // 0.03238
+			ArmMemory: 35_600_000,  // 0.00356
+			Storage:   1_110_000,   // 0.000111
+		},
+	}
+}
+
+// charge returns what size of k costs at r over a time: the running total that
+// charges are differences of.
+func charge(k SKU, size int64, r Rate, d time.Duration) Money {
+	// A tenth of a nano-dollar is the unit of rates, hence the ten.
+	n, ok := muldiv(int64(d), size*int64(r), skus[k].per*10*int64(time.Hour))
+	if !ok {
+		panic("billing: charge beyond 9.2 billion USD") // 292 years of the largest size is 4 million
+	}
+	return Money(n)
+}
+
+// quantity returns size × d in unit-hours with ten decimals, as AWS bills do.
+func quantity(k SKU, size int64, d time.Duration) string {
+	n, _ := muldiv(int64(d), size*1e10, skus[k].per*int64(time.Hour))
+	return decimal(n, 10)
+}
+
+// seconds writes d exactly: 60, 61.000000001.
+func seconds(d time.Duration) string {
+	if d%time.Second == 0 {
+		return strconv.FormatInt(int64(d/time.Second), 10)
+	}
+	return strings.TrimRight(decimal(int64(d), 9), "0")
+}
