@@ -1,0 +1,215 @@
+// Package rest is Berth's own HTTP API. It translates: requests into calls,
+// results into responses, faults into status codes. It decides nothing.
+//
+// Handlers are plain functions from an input struct to an output struct or an
+// error. What a request must look like is written in the tags of the input
+// struct, and the router, the checks and the OpenAPI document are all made from
+// them (operation.go). gin is the router and huma writes the document; nobody
+// outside this package knows.
+package rest
+
+import (
+	"context"
+	"io"
+	"iter"
+	"net/http"
+	"time"
+
+	"github.com/gin-gonic/gin"
+	"go.uber.org/zap"
+
+	"berth/billing"
+	"berth/logs"
+	"berth/server/api"
+	"berth/task"
+)
+
+// Tasks does what users ask for.
+type Tasks interface {
+	// Preview returns the tasks that Submit would make of r and d, or the error
+	// that it would return, and does nothing. d need not be registered; whatever
+	// r.Definition names is not looked up.
+	Preview(ctx context.Context, r task.Run, d task.Definition) ([]task.Task, error)
+	Submit(ctx context.Context, r task.Run) ([]task.Task, error)
+	Stop(ctx context.Context, id task.ID, reason string) (task.Task, error)
+}
+
+// Definitions remembers task definitions. ref is a family, which means its
+// latest ACTIVE revision, or family:revision, or an ARN.
+type Definitions interface {
+	Register(ctx context.Context, d task.Definition) (task.Definition, error)
+	Definition(ctx context.Context, ref string) (task.Definition, error)
+	Definitions(ctx context.Context, f DefinitionFilter) ([]task.Definition, string, error)
+	Deregister(ctx context.Context, ref string) (task.Definition, error)
+	SetDefinitionTags(ctx context.Context, ref string, tags []task.Tag) (task.Definition, error)
+}
+
+// DefinitionFilter selects definitions. Zero values select all.
+type DefinitionFilter struct {
+	FamilyPrefix string
+	Status       string // ACTIVE or INACTIVE
+	Descending   bool   // by family and revision
+	Limit        int    // at most this many
+	Token        string // where the page before ended
+}
+
+// Journal answers what users want to know about tasks.
+type Journal interface {
+	Task(ctx context.Context, id task.ID) (task.Task, error)
+
+	// Tasks returns a page of tasks, newest first, and the token of the next
+	// page, "" if there is none.
+	Tasks(ctx context.Context, f TaskFilter) ([]task.Task, string, error)
+
+	// LastSeq returns the position of the latest event, 0 if there is none.
+	LastSeq(ctx context.Context) (task.Seq, error)
+
+	// Follow yields every event after seq, in order, and then waits for more
+	// until ctx ends.
+	Follow(ctx context.Context, seq task.Seq) iter.Seq2[task.Event, error]
+
+	// Count returns how many tasks are in each status.
+	Count(ctx context.Context) (map[task.Status]int, error)
+}
+
+// TaskFilter selects tasks. Zero values select all.
+type TaskFilter struct {
+	LastStatus    task.Status
+	DesiredStatus task.Status
+	Family        string
+	Group         string
+	StartedBy     string
+	Tag           *task.Tag // with an empty Value: whatever the value is
+	Limit         int       // at most this many
+	Token         string    // where the page before ended
+}
+
+// Images looks after the images on this host.
+type Images interface {
+	// Import reads an OCI or docker-archive tar and names its image name, or as
+	// the archive says if name is empty.
+	Import(ctx context.Context, name string, r io.Reader) ([]task.Image, error)
+
+	// Pull pulls an image and yields how far it has come until it is here or
+	// has failed. The error is the last thing it yields.
+	Pull(ctx context.Context, ref string) iter.Seq2[task.PullProgress, error]
+
+	// Pulls yields all pulls that go on, now and after every change, until ctx
+	// ends.
+	Pulls(ctx context.Context) iter.Seq2[[]task.PullProgress, error]
+
+	Images(ctx context.Context) ([]task.Image, error)
+
+	// Remove removes a name. An image that an unfinished task needs is a
+	// fault.Conflict unless force is set.
+	Remove(ctx context.Context, name string, force bool) error
+
+	// Collect removes what no unfinished task needs and was not imported.
+	Collect(ctx context.Context) (api.Collected, error)
+}
+
+// Logs reads what containers wrote.
+type Logs interface {
+	// Read yields the entries that q selects. With q.Follow it goes on until
+	// q.Ended says that no more will come, or ctx ends.
+	Read(ctx context.Context, id task.ID, q logs.Query) iter.Seq2[logs.Entry, error]
+}
+
+// Meter knows what tasks used and what they cost.
+type Meter interface {
+	Usage(ctx context.Context, id task.ID, q billing.UsageQuery) (billing.Usage, error)
+	Bill(ctx context.Context, id task.ID) (billing.Bill, error)
+}
+
+// Host knows this machine.
+type Host interface {
+	Capacity(ctx context.Context) (api.Capacity, error)
+
+	// Ready returns why tasks cannot run now; nothing if they can.
+	Ready(ctx context.Context) []string
+}
+
+// Config is what New needs. All fields are required.
+type Config struct {
+	Tasks       Tasks
+	Definitions Definitions
+	Journal     Journal
+	Images      Images
+	Logs        Logs
+	Meter       Meter
+	Host        Host
+	Prices      billing.PriceList // of which a dry run tells
+
+	Hosts     []string // names in lower case, besides localhost and addresses, that clients may call this server by
+	MaxImport int64    // bytes of an image that is imported
+	Version   string   // of Berth
+
+	Log          *zap.Logger
+	Now          func() time.Time
+	NewRequestID func() string
+}
+
+type server struct {
+	Config
+	lifetime    context.Context // ends when the server begins to stop
+	crossOrigin *http.CrossOriginProtection
+	metrics     *metrics
+	document    []byte // OpenAPI
+}
+
+// New returns the API. When ctx ends, open streams end cleanly; other requests
+// are served on.
+func New(ctx context.Context, c Config) http.Handler {
+	s := &server{Config: c, lifetime: ctx, crossOrigin: http.NewCrossOriginProtection(), metrics: newMetrics()}
+	gin.SetMode(gin.ReleaseMode) // gin would print every route
+	e := gin.New()
+	e.HandleMethodNotAllowed = true
+	e.RedirectTrailingSlash = false
+	e.UseRawPath = true // an ARN in a path has slashes in it, as %2F
+	e.Use(s.name, gin.CustomRecoveryWithWriter(io.Discard, s.recovered), s.secure)
+	e.NoRoute(s.unknown)
+	e.NoMethod(s.wrongMethod)
+
+	operations := s.operations()
+	for _, op := range operations {
+		e.Handle(op.method, api.Base+op.path, op.handler)
+	}
+	s.document = document(operations, c.Version)
+	e.GET(api.Base+"/openapi.json", s.openAPI)
+	e.GET("/healthz", s.healthz)
+	e.GET("/readyz", s.readyz)
+	e.GET("/metrics", s.serveMetrics)
+	return e
+}
+
+// operations is the whole API below api.Base.
+func (s *server) operations() []operation {
+	lines := []string{api.NDJSON, api.SSE, api.Text}
+	progress := []string{api.NDJSON, api.SSE}
+	events := []string{api.SSE, api.NDJSON}
+	return []operation{
+		call(s, "POST", "/task-definitions", "Register a task definition", 201, s.register),
+		call(s, "GET", "/task-definitions", "List task definitions", 200, s.definitions),
+		call(s, "GET", "/task-definitions/:name", "Describe a task definition", 200, s.definition),
+		call(s, "DELETE", "/task-definitions/:name", "Deregister a task definition: it becomes INACTIVE", 200, s.deregister),
+		call(s, "PUT", "/task-definitions/:name/tags", "Replace the tags of a task definition", 200, s.tagDefinition),
+
+		call(s, "POST", "/tasks", "Run tasks", 201, s.run),
+		call(s, "GET", "/tasks", "List tasks, newest first", 200, s.tasks),
+		call(s, "GET", "/tasks/:id", "Describe a task", 200, s.task),
+		call(s, "POST", "/tasks/:id/stop", "Stop a task", 200, s.stop),
+		flow(s, "GET", "/tasks/:id/logs", "Read what a task's containers wrote", lines, s.logs),
+		call(s, "GET", "/tasks/:id/usage", "Read what a task used", 200, s.usage),
+		call(s, "GET", "/tasks/:id/bill", "Read what a task costs, line by line", 200, s.bill),
+		flow(s, "GET", "/events", "Follow what happens to tasks", events, s.events),
+
+		call(s, "POST", "/images", "Import an image from an OCI or docker-archive tar", 201, s.importImage),
+		call(s, "GET", "/images", "List the images on this host", 200, s.images),
+		call(s, "DELETE", "/images/*name", "Remove an image", 204, s.removeImage),
+		flow(s, "POST", "/images/pull", "Pull an image and follow its progress", progress, s.pull),
+		flow(s, "GET", "/images/pulls", "Follow all pulls", events, s.pulls),
+		call(s, "POST", "/images/collect", "Remove images that no task needs", 200, s.collect),
+
+		call(s, "GET", "/capacity", "What tasks may reserve on this host, and what they do reserve", 200, s.capacity),
+	}
+}

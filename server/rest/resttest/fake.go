@@ -1,0 +1,418 @@
+// Package resttest is a Berth without a host: all that package rest needs, kept
+// in memory and driven by the test. It is for tests of the API, of the client
+// and of the command line.
+//
+// The rule: nothing happens by itself. A task stays where it is until the test
+// calls Advance or lets Script drive tasks when they are submitted; the clock
+// of tasks moves by a second with every step.
+package resttest
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"iter"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"berth/billing"
+	"berth/fault"
+	"berth/logs"
+	"berth/server/api"
+	"berth/server/rest"
+	"berth/task"
+)
+
+// Fake is the Berth. Make it with New.
+type Fake struct {
+	Realm    task.Realm
+	Largest  task.Size
+	NotReady []string                   // why tasks cannot run
+	Script   func(f *Fake, t task.Task) // drives a submitted task; may be nil
+	Broken   error                      // what Capacity fails with; nil if it works
+
+	mu          sync.Mutex
+	now         time.Time
+	definitions []task.Definition
+	tasks       map[task.ID]task.Task
+	order       []task.ID
+	events      []task.Event
+	entries     map[task.ID][]logs.Entry
+	tokens      map[string][]task.ID
+	images      []task.Image
+	pulls       []task.PullProgress
+	grown       chan struct{} // closed when anything was added
+}
+
+// Epoch is when the clock of every Fake begins.
+var Epoch = time.Date(2026, 1, 2, 15, 4, 5, 0, time.UTC)
+
+// New returns an empty Fake on a host of 4 vCPU and 8 GiB.
+func New() *Fake {
+	return &Fake{
+		Realm:   task.Realm{Region: "us-east-1", Account: "000000000000", Cluster: "default"},
+		Largest: task.Size{CPU: 4096, Memory: 8192},
+		now:     Epoch,
+		tasks:   make(map[task.ID]task.Task), entries: make(map[task.ID][]logs.Entry),
+		tokens: make(map[string][]task.ID), grown: make(chan struct{}),
+	}
+}
+
+// Now reads the clock.
+func (f *Fake) Now() time.Time {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.now
+}
+
+// Config returns what rest.New needs to serve f, without its logger.
+func (f *Fake) Config() rest.Config {
+	n := 0
+	return rest.Config{
+		Tasks: f, Definitions: f, Journal: f, Images: f, Logs: f, Meter: f, Host: f,
+		Prices: billing.BuiltIn(), MaxImport: 1 << 20, Version: "test", Now: time.Now, // connections have deadlines by the real clock
+		NewRequestID: func() string { f.mu.Lock(); defer f.mu.Unlock(); n++; return "request-" + strconv.Itoa(n) },
+	}
+}
+
+// changed wakes who waits. mu is held.
+func (f *Fake) changed() {
+	close(f.grown)
+	f.grown = make(chan struct{})
+}
+
+func (f *Fake) instant() task.Instant {
+	return task.Instant{Wall: f.now, Boot: f.now.Sub(Epoch) + time.Hour, BootID: "b"}
+}
+
+// Preview is rest.Tasks.
+func (f *Fake) Preview(_ context.Context, r task.Run, d task.Definition) ([]task.Task, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.prepare(r, d)
+}
+
+func (f *Fake) prepare(r task.Run, d task.Definition) ([]task.Task, error) {
+	if err := r.Validate(); err != nil {
+		return nil, err
+	}
+	if d.Status != task.Active {
+		return nil, fault.At("taskDefinition", "TaskDefinition is inactive")
+	}
+	var all []task.Task
+	for i := range max(1, r.Count) {
+		t, err := task.New(d, r, f.Realm, task.ID(fmt.Sprintf("%032x", len(f.order)+i+1)), f.instant())
+		if err != nil {
+			return nil, err
+		}
+		if s := t.Size(); s.CPU > f.Largest.CPU || s.Memory > f.Largest.Memory {
+			return nil, fault.New(fault.Exhausted, "RESOURCE:CPU: the host has %s", f.Largest)
+		}
+		all = append(all, t)
+	}
+	return all, nil
+}
+
+// Submit is rest.Tasks.
+func (f *Fake) Submit(ctx context.Context, r task.Run) ([]task.Task, error) {
+	d, err := f.Definition(ctx, r.Definition)
+	if err != nil {
+		return nil, err
+	}
+	all, again, err := f.create(r, d)
+	if err != nil || again || f.Script == nil {
+		return all, err
+	}
+	for _, t := range all {
+		f.Script(f, t)
+	}
+	return all, nil
+}
+
+func (f *Fake) create(r task.Run, d task.Definition) (all []task.Task, again bool, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if ids, ok := f.tokens[r.Token]; ok {
+		for _, id := range ids {
+			all = append(all, f.tasks[id])
+		}
+		return all, true, nil
+	}
+	if all, err = f.prepare(r, d); err != nil {
+		return nil, false, err
+	}
+	for _, t := range all {
+		f.order = append(f.order, t.ID)
+		f.put(t)
+		if r.Token != "" {
+			f.tokens[r.Token] = append(f.tokens[r.Token], t.ID)
+		}
+	}
+	return all, false, nil
+}
+
+// put writes a task and its event. mu is held.
+func (f *Fake) put(t task.Task) {
+	f.tasks[t.ID] = t
+	f.events = append(f.events, task.Event{Seq: task.Seq(len(f.events) + 1), At: f.now, Task: t})
+	f.changed()
+}
+
+// Stop is rest.Tasks.
+func (f *Fake) Stop(_ context.Context, id task.ID, reason string) (task.Task, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	t, ok := f.tasks[id]
+	if !ok {
+		return t, noTask(id)
+	}
+	if reason == "" {
+		reason = task.ReasonUserStopped
+	}
+	t, changed := t.AskStop(task.UserInitiated, reason)
+	if changed {
+		f.put(t)
+	}
+	return t, nil
+}
+
+func noTask(id task.ID) error { return fault.New(fault.NotFound, "task %s not found", id) }
+
+// Advance applies a step to the task, a second after what came before. It panics
+// if the task cannot make it: the test is wrong.
+func (f *Fake) Advance(id task.ID, step func(t task.Task, now task.Instant) task.Transition) task.Task {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.now = f.now.Add(time.Second)
+	t, err := f.tasks[id].Apply(step(f.tasks[id], f.instant()))
+	if err != nil {
+		panic(err)
+	}
+	f.put(t)
+	return t
+}
+
+// Write lets a container print one line.
+func (f *Fake) Write(id task.ID, container, stream, text string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	n := len(f.entries[id]) + 1
+	f.entries[id] = append(f.entries[id], logs.Entry{
+		Time: f.now, Container: container, Stream: stream, Message: text, Cursor: logs.Cursor(container + ":1:" + strconv.Itoa(n)),
+	})
+	f.changed()
+}
+
+// Task is rest.Journal.
+func (f *Fake) Task(_ context.Context, id task.ID) (task.Task, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	t, ok := f.tasks[id]
+	if !ok {
+		return t, noTask(id)
+	}
+	return t, nil
+}
+
+// Tasks is rest.Journal.
+func (f *Fake) Tasks(_ context.Context, q rest.TaskFilter) ([]task.Task, string, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	from := 0
+	if q.Token != "" {
+		n, err := strconv.Atoi(q.Token)
+		if err != nil {
+			return nil, "", fault.At("nextToken", "it is not one that this server gave")
+		}
+		from = n
+	}
+	newest := slices.Clone(f.order)
+	slices.Reverse(newest)
+	var page []task.Task
+	for i, id := range newest[min(from, len(newest)):] {
+		t := f.tasks[id]
+		switch {
+		case q.LastStatus != "" && t.LastStatus != q.LastStatus,
+			q.DesiredStatus != "" && t.DesiredStatus != q.DesiredStatus,
+			q.Group != "" && t.Group != q.Group, q.StartedBy != "" && t.StartedBy != q.StartedBy,
+			q.Family != "" && !strings.Contains(t.DefinitionARN, "/"+q.Family+":"),
+			q.Tag != nil && !slices.Contains(t.Tags, *q.Tag):
+			continue
+		}
+		if len(page) == q.Limit {
+			return page, strconv.Itoa(from + i), nil
+		}
+		page = append(page, t)
+	}
+	return page, "", nil
+}
+
+// LastSeq is rest.Journal.
+func (f *Fake) LastSeq(context.Context) (task.Seq, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return task.Seq(len(f.events)), nil
+}
+
+// Count is rest.Journal.
+func (f *Fake) Count(context.Context) (map[task.Status]int, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	counts := make(map[task.Status]int)
+	for _, t := range f.tasks {
+		counts[t.LastStatus]++
+	}
+	return counts, nil
+}
+
+// Follow is rest.Journal.
+func (f *Fake) Follow(ctx context.Context, seq task.Seq) iter.Seq2[task.Event, error] {
+	return func(yield func(task.Event, error) bool) {
+		for at := int(seq); ; {
+			f.mu.Lock()
+			batch, grown := slices.Clone(f.events[min(at, len(f.events)):]), f.grown
+			f.mu.Unlock()
+			for _, ev := range batch {
+				if !yield(ev, nil) {
+					return
+				}
+				at = int(ev.Seq)
+			}
+			select {
+			case <-grown:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}
+}
+
+// Read is rest.Logs.
+func (f *Fake) Read(ctx context.Context, id task.ID, q logs.Query) iter.Seq2[logs.Entry, error] {
+	return func(yield func(logs.Entry, error) bool) {
+		if strings.HasPrefix(string(q.After), "bad") {
+			yield(logs.Entry{}, fault.At("after", "it is not a cursor"))
+			return
+		}
+		for at := 0; ; {
+			last := !q.Follow || q.Ended()
+			f.mu.Lock()
+			batch, grown := slices.Clone(f.entries[id][at:]), f.grown
+			f.mu.Unlock()
+			if q.Tail > 0 && at == 0 {
+				batch = batch[max(0, len(batch)-q.Tail):]
+			}
+			for i, e := range batch {
+				if q.After != "" {
+					if e.Cursor == q.After {
+						q.After = ""
+					}
+					continue
+				}
+				if len(q.Containers) > 0 && !slices.Contains(q.Containers, e.Container) ||
+					len(q.Streams) > 0 && !slices.Contains(q.Streams, e.Stream) || e.Time.Before(q.Since) {
+					continue
+				}
+				if !yield(batch[i], nil) {
+					return
+				}
+			}
+			at += len(batch)
+			if last {
+				return
+			}
+			look := time.NewTimer(10 * time.Millisecond) // q.Ended tells nobody when it turns true
+			select {
+			case <-grown:
+			case <-look.C:
+			case <-ctx.Done():
+				look.Stop()
+				return
+			}
+			look.Stop()
+		}
+	}
+}
+
+// Capacity is rest.Host.
+func (f *Fake) Capacity(context.Context) (api.Capacity, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.Broken != nil {
+		return api.Capacity{}, f.Broken
+	}
+	out := api.Capacity{Total: api.Resources{CPU: f.Largest.CPU, Memory: f.Largest.Memory}}
+	for _, t := range f.tasks {
+		switch {
+		case t.LastStatus == task.Provisioning:
+			out.Waiting++
+		case !t.LastStatus.Final():
+			out.Reserved.CPU += t.Size().CPU
+			out.Reserved.Memory += t.Size().Memory
+		}
+	}
+	return out, nil
+}
+
+// Ready is rest.Host.
+func (f *Fake) Ready(context.Context) []string { return f.NotReady }
+
+// Import is rest.Images. The archive is any text; it is named as it says.
+func (f *Fake) Import(_ context.Context, name string, r io.Reader) ([]task.Image, error) {
+	text, err := io.ReadAll(r)
+	if err != nil {
+		return nil, err
+	}
+	if len(text) == 0 {
+		return nil, fault.New(fault.Invalid, "the archive is empty")
+	}
+	if name == "" {
+		name = strings.TrimSpace(string(text))
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	i := task.Image{
+		Name: name, Digest: fmt.Sprintf("sha256:%064d", len(text)), SizeBytes: int64(len(text)), Platform: "linux/amd64",
+		Imported: true, CreatedAt: f.now, UsedAt: f.now,
+	}
+	f.images = append(f.images, i)
+	return []task.Image{i}, nil
+}
+
+// Bill is rest.Meter.
+func (f *Fake) Bill(ctx context.Context, id task.ID) (billing.Bill, error) {
+	t, err := f.Task(ctx, id)
+	if err != nil {
+		return billing.Bill{}, err
+	}
+	cursors := billing.Open(t, billing.BuiltIn())
+	var entries []billing.Entry
+	for i := range cursors {
+		if !t.StoppedAt.IsZero() {
+			var closing []billing.Entry
+			cursors[i], closing = cursors[i].Close(t.StoppedAt)
+			entries = append(entries, closing...)
+		}
+	}
+	return billing.NewBill(t, billing.BuiltIn(), cursors, entries, f.Now()), nil
+}
+
+// Usage is rest.Meter. Every task uses 64 ms of CPU and another 4 MiB a second.
+func (f *Fake) Usage(ctx context.Context, id task.ID, q billing.UsageQuery) (billing.Usage, error) {
+	t, err := f.Task(ctx, id)
+	if err != nil {
+		return billing.Usage{}, err
+	}
+	var samples []task.Sample
+	for i := range uint64(3) {
+		n := i + 1
+		samples = append(samples, task.Sample{At: t.PullStartedAt.Add(time.Duration(n) * time.Second), Counters: task.Counters{
+			CPUNanos: n * 64e6, Periods: n * 10, ThrottledPeriods: n, ThrottledNanos: n * 1e6, PIDs: 7,
+			MemoryBytes: n << 22, WorkingSetBytes: n << 22, MemoryPeakBytes: n << 22, ReadBytes: n << 10,
+		}})
+	}
+	return billing.NewUsage(t, samples, q), nil
+}

@@ -1,0 +1,200 @@
+package rest
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"regexp"
+	"strings"
+
+	"berth/fault"
+	"berth/server/api"
+	"berth/task"
+)
+
+type runIn struct {
+	DryRun bool   `query:"dryRun" doc:"Check everything, say what would run and what it would cost, and do nothing"`
+	Key    string `header:"Idempotency-Key" doc:"The same key with the same request returns the same tasks; equal to clientToken"`
+	Body   api.RunRequest
+}
+
+func (in *runIn) status() int {
+	if in.DryRun {
+		return http.StatusOK
+	}
+	return http.StatusCreated
+}
+
+// run runs tasks. Whatever can be refused is refused before a definition that
+// came along is registered, so that a bad request leaves no trace.
+func (s *server) run(ctx context.Context, in *runIn) (*api.RunResponse, error) {
+	r, d, inline, err := s.wish(ctx, in)
+	if err != nil {
+		return nil, err
+	}
+	if in.DryRun || inline {
+		tasks, err := s.Tasks.Preview(ctx, r, d)
+		if err != nil {
+			return nil, err
+		}
+		if in.DryRun {
+			return s.preview(d, tasks), nil
+		}
+		if d, err = s.ensure(ctx, d); err != nil {
+			return nil, err
+		}
+		r.Definition = d.ARN
+	}
+	tasks, err := s.Tasks.Submit(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	return &api.RunResponse{Tasks: some(tasks), Failures: []api.Failure{}}, nil
+}
+
+// wish reads the request. inline reports whether it brings its own definition,
+// d; if it does not, d is known only for a dry run.
+func (s *server) wish(ctx context.Context, in *runIn) (r task.Run, d task.Definition, inline bool, err error) {
+	b := in.Body
+	token := b.ClientToken
+	switch {
+	case token == "":
+		token = in.Key
+	case in.Key != "" && in.Key != token:
+		return r, d, false, fault.At("clientToken", "it differs from the header %s; give one of them", api.IdempotencyKey)
+	}
+	if b.Count != nil && *b.Count < 1 {
+		return r, d, false, fault.At("count", "must be from 1 to %d, not %d", task.MaxCount, *b.Count)
+	}
+	r = task.Run{
+		Tags: b.Tags, Group: b.Group, StartedBy: b.StartedBy, Timeout: b.TimeoutSeconds, Token: token,
+	}
+	if b.Count != nil {
+		r.Count = *b.Count
+	}
+	if b.Overrides != nil {
+		r.Overrides = *b.Overrides
+	}
+	raw := bytes.TrimSpace(b.TaskDefinition)
+	switch {
+	case len(raw) == 0 || string(raw) == "null":
+		return r, d, false, fault.At("taskDefinition", "it is missing; give the name of a definition or a whole one")
+	case raw[0] == '"':
+		if err := json.Unmarshal(raw, &r.Definition); err != nil || r.Definition == "" {
+			return r, d, false, fault.At("taskDefinition", "it is not the name of a definition")
+		}
+		if in.DryRun {
+			d, err = s.Definitions.Definition(ctx, r.Definition)
+		}
+		return r, d, false, err
+	case raw[0] == '{':
+		d, err = task.ParseDefinition(raw)
+		r.Definition, d.Status = d.Family, task.Active // as it will be
+		return r, d, true, within("taskDefinition", err)
+	}
+	return r, d, false, fault.At("taskDefinition", "it is neither the name of a definition nor a definition")
+}
+
+// ensure returns the latest ACTIVE revision of d's family if it says the same as
+// d, and else registers d. Running the same file twice is no new revision.
+func (s *server) ensure(ctx context.Context, d task.Definition) (task.Definition, error) {
+	d.Registration = task.Registration{}
+	latest, err := s.Definitions.Definition(ctx, d.Family)
+	switch {
+	case err == nil && same(latest, d):
+		return latest, nil
+	case err == nil || fault.KindOf(err) == fault.NotFound:
+		return s.Definitions.Register(ctx, d)
+	}
+	return d, err
+}
+
+// same reports whether a and b say the same, apart from what registering adds.
+func same(a, b task.Definition) bool {
+	a.Registration, b.Registration = task.Registration{}, task.Registration{}
+	x, errX := json.Marshal(a)
+	y, errY := json.Marshal(b)
+	return errX == nil && errY == nil && bytes.Equal(x, y)
+}
+
+func (s *server) preview(d task.Definition, tasks []task.Task) *api.RunResponse {
+	out := &api.RunResponse{Tasks: some(tasks), Failures: []api.Failure{}, DryRun: true, TaskDefinition: &d}
+	if len(tasks) > 0 {
+		out.Quote = s.quote(tasks[0])
+	}
+	return out
+}
+
+// within puts field before the path of the input at fault.
+func within(field string, err error) error {
+	var e *fault.Error
+	if !errors.As(err, &e) {
+		return err
+	}
+	inner := *e
+	inner.Field = strings.TrimSuffix(field+"."+e.Field, ".")
+	return &inner
+}
+
+type tasksIn struct {
+	LastStatus    string `query:"lastStatus" enum:"PROVISIONING,PENDING,ACTIVATING,RUNNING,DEACTIVATING,STOPPING,DEPROVISIONING,STOPPED"`
+	DesiredStatus string `query:"desiredStatus" enum:"RUNNING,STOPPED"`
+	Family        string `query:"family" doc:"Of the task's definition"`
+	Group         string `query:"group"`
+	StartedBy     string `query:"startedBy"`
+	Tag           string `query:"tag" doc:"KEY or KEY=VALUE"`
+	pageIn
+}
+
+func (s *server) tasks(ctx context.Context, in *tasksIn) (*api.TaskPage, error) {
+	f := TaskFilter{
+		LastStatus: task.Status(in.LastStatus), DesiredStatus: task.Status(in.DesiredStatus),
+		Family: in.Family, Group: in.Group, StartedBy: in.StartedBy, Limit: in.limit(), Token: in.NextToken,
+	}
+	if in.Tag != "" {
+		key, value, _ := strings.Cut(in.Tag, "=")
+		f.Tag = &task.Tag{Key: key, Value: value}
+	}
+	ts, next, err := s.Journal.Tasks(ctx, f)
+	return &api.TaskPage{Tasks: some(ts), NextToken: next}, err
+}
+
+type taskIn struct {
+	ID taskID `path:"id" doc:"32 hex digits, or a task ARN with its slashes as %2F"`
+}
+
+// taskID is a task's ID in a path.
+type taskID struct{ task.ID }
+
+func (id *taskID) UnmarshalText(text []byte) (err error) {
+	id.ID, err = task.ParseID(string(text))
+	return err
+}
+
+func (s *server) task(ctx context.Context, in *taskIn) (*task.Task, error) {
+	t, err := s.Journal.Task(ctx, in.ID.ID)
+	return &t, err
+}
+
+type stopIn struct {
+	taskIn
+	Body api.StopRequest `required:"false"`
+}
+
+// reasonMax is how long the reason for a stop may be (ECS API, StopTask).
+const reasonMax = 255
+
+func (s *server) stop(ctx context.Context, in *stopIn) (*task.Task, error) {
+	if n := len([]rune(in.Body.Reason)); n > reasonMax {
+		return nil, fault.At("reason", "it has %d characters; at most %d are possible", n, reasonMax)
+	}
+	t, err := s.Tasks.Stop(ctx, in.ID.ID, in.Body.Reason)
+	return &t, err
+}
+
+var revision = regexp.MustCompile(`:[0-9]+$`)
+
+// namesRevision reports whether the name of a definition ends in a revision.
+func namesRevision(name string) bool { return revision.MatchString(name) }
