@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -64,7 +65,9 @@ func (t *Tree) dir(controller string, path ...string) string {
 }
 
 // Create makes the cgroup of a task and sets its limits. If it exists, Create
-// sets them again.
+// sets them again. Among the host's other processes, which all together weigh
+// like one CPU's worth by default, the tasks weigh as much as the host has CPUs:
+// what was sold to them is there for them.
 func (t *Tree) Create(id string, l Limits) error {
 	make := t.createSplit
 	if t.layout.unified {
@@ -79,6 +82,11 @@ func (t *Tree) Create(id string, l Limits) error {
 func (t *Tree) createSplit(id string, l Limits) error {
 	for _, c := range needed1 {
 		if err := os.MkdirAll(t.dir(c, id), 0o755); err != nil {
+			return err
+		}
+	}
+	for path := t.parent; path != "/"; path = filepath.Dir(path) {
+		if err := write(t.layout.by["cpu"]+path+"/cpu.shares", strconv.Itoa(1024*runtime.NumCPU())); err != nil {
 			return err
 		}
 	}
@@ -109,6 +117,11 @@ func (t *Tree) createSplit(id string, l Limits) error {
 func (t *Tree) createUnified(id string, l Limits) error {
 	if err := t.delegate(id); err != nil {
 		return err
+	}
+	for path := t.parent; path != "/"; path = filepath.Dir(path) {
+		if err := write(t.layout.by["cpu"]+path+"/cpu.weight", strconv.Itoa(min(100*runtime.NumCPU(), 10000))); err != nil {
+			return err
+		}
 	}
 	dir := t.dir("cpu", id)
 	for _, f := range []struct{ file, value string }{

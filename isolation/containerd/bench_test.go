@@ -3,10 +3,10 @@
 package containerd_test
 
 import (
+	"fmt"
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -49,17 +49,27 @@ func BenchmarkLaunch(b *testing.B) {
 		took["whole"] = append(took["whole"], time.Since(begin))
 
 		step("ctr", func() error {
-			return exec.Command(filepath.Join(shared.libexec, "ctr"), "-a", shared.daemon.Address(), "-n", containerd.Namespace,
-				"run", "--rm", "--snapshotter", shared.config.Snapshotter, "test/probe:latest", "ctr-"+string(id)).Run()
+			return output(exec.Command(filepath.Join(shared.libexec, "ctr"), "-a", shared.address, "-n", containerd.Namespace,
+				"run", "--rm", "--snapshotter", shared.config.Snapshotter, "--runc-binary", filepath.Join(shared.libexec, "runc"),
+				"--cgroup", shared.config.CgroupParent+"/ctr", "test/probe:latest", "ctr-"+string(id)))
 		})
 		step("runc", func() error {
-			return exec.Command(filepath.Join(shared.libexec, "runc"), "--root", shared.run+"/bare-runc", "run", "--bundle", bundle, "bare-"+string(id)).Run()
+			return output(exec.Command(filepath.Join(shared.libexec, "runc"), "--root", shared.run+"/bare-runc",
+				"run", "--bundle", bundle, "bare-"+string(id)))
 		})
 	}
 	for name, all := range took {
 		slices.Sort(all)
 		b.ReportMetric(float64(all[len(all)/2].Microseconds())/1000, name+"-ms")
 	}
+}
+
+// output runs a command; its output is part of the error.
+func output(cmd *exec.Cmd) error {
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("%w: %s", err, out)
+	}
+	return nil
 }
 
 // runcBundle makes a bundle with the probe, as runc itself would have it.
@@ -73,8 +83,8 @@ func runcBundle(b *testing.B) string {
 	} {
 		cmd := exec.Command("/bin/sh", "-c", script)
 		cmd.Dir = dir
-		if out, err := cmd.CombinedOutput(); err != nil {
-			b.Fatalf("%s: %v\n%s", strings.Fields(script)[0], err, out)
+		if err := output(cmd); err != nil {
+			b.Fatal(err)
 		}
 	}
 	return dir

@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strconv"
 
 	tasks "github.com/containerd/containerd/api/services/tasks/v1"
 	"github.com/containerd/containerd/api/types"
@@ -163,11 +164,14 @@ func wireMounts(mounts []mount.Mount) []*types.Mount {
 // its own, a child of the shim and so in no task's cgroup. containerd passes the
 // query as arguments.
 func (r *Runtime) logURI(id task.ID, name string) string {
-	u := url.URL{
-		Scheme:   "binary",
-		Path:     filepath.Join(r.Libexec, "berth-log"),
-		RawQuery: url.Values{"-dir": {filepath.Join(r.LogsDir, string(id), name)}}.Encode(),
+	args := url.Values{"-dir": {filepath.Join(r.LogsDir, string(id), name)}}
+	if r.LogMaxSize > 0 {
+		args.Set("-max-size", strconv.FormatInt(r.LogMaxSize, 10))
 	}
+	if r.LogMaxFiles > 0 {
+		args.Set("-max-files", strconv.Itoa(r.LogMaxFiles))
+	}
+	u := url.URL{Scheme: "binary", Path: filepath.Join(r.Libexec, "berth-log"), RawQuery: args.Encode()}
 	return u.String()
 }
 

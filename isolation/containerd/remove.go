@@ -102,27 +102,37 @@ func (r *Runtime) removeContainer(ctx context.Context, rid string) error {
 	return nil
 }
 
-// deleteTask makes containerd and the shim forget a process that was killed.
+// deleteTask makes containerd and the shim forget a process that was killed. If
+// the shim was killed too, containerd needs a moment to notice that.
 func (r *Runtime) deleteTask(ctx context.Context, rid string) error {
 	ctx, cancel := context.WithTimeout(ctx, deathPatience)
 	defer cancel()
-	for {
-		_, err := r.tasks().Delete(ctx, &tasks.DeleteTaskRequest{ContainerID: rid})
-		err = errgrpc.ToNative(err)
+	for pause := firstPause; ; pause = min(2*pause, maxPause) {
+		err := r.tryDelete(ctx, rid)
 		if err == nil || errdefs.IsNotFound(err) {
 			return nil
 		}
-		if !errdefs.IsFailedPrecondition(err) {
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
 			return fmt.Errorf("delete process of container %s: %w", rid, err)
 		}
-		// It still lives, as far as its shim knows.
+	}
+}
+
+func (r *Runtime) tryDelete(ctx context.Context, rid string) error {
+	soon, cancel := context.WithTimeout(ctx, deathPatience/5)
+	defer cancel()
+	_, err := r.tasks().Wait(soon, &tasks.WaitRequest{ContainerID: rid})
+	if err = errgrpc.ToNative(err); errdefs.IsNotFound(err) {
+		return err
+	}
+	if err != nil { // It escaped its cgroup.
 		_, err = r.tasks().Kill(ctx, &tasks.KillRequest{ContainerID: rid, Signal: uint32(unix.SIGKILL)})
 		if err = errgrpc.ToNative(err); err != nil && !ended(err) {
-			return fmt.Errorf("kill container %s: %w", rid, err)
-		}
-		_, err = r.tasks().Wait(ctx, &tasks.WaitRequest{ContainerID: rid})
-		if err = errgrpc.ToNative(err); err != nil && !ended(err) {
-			return fmt.Errorf("wait for the end of container %s: %w", rid, err)
+			return err
 		}
 	}
+	_, err = r.tasks().Delete(ctx, &tasks.DeleteTaskRequest{ContainerID: rid})
+	return errgrpc.ToNative(err)
 }

@@ -50,6 +50,9 @@ type Config struct {
 	RunDir   string // does not, and is short, as in /run/berth/1a2b3c4d
 	LogsDir  string // berth-log writes to LogsDir/<task>/<container>
 
+	LogMaxSize  int64 // bytes of one log file of one container; zero: berth-log's default
+	LogMaxFiles int   // log files of one container; zero: berth-log's default
+
 	// Instance tells servers on one host apart; see Instance. The cgroup of all
 	// tasks and the bridge are named after it.
 	Instance string

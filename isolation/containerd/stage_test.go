@@ -48,15 +48,20 @@ import (
 // the host, both shared by all tests and different for every run.
 type stage struct {
 	libexec, state, run string
+	address             string // of containerd
 	config              containerd.Config
-	daemon              *daemon.Daemon
 	image               string
 	log                 *zap.Logger
 }
 
 var shared *stage
 
-func TestMain(m *testing.M) { os.Exit(runTests(m)) }
+func TestMain(m *testing.M) {
+	if part := os.Getenv(childEnv); part != "" {
+		os.Exit(child(part))
+	}
+	os.Exit(runTests(m))
+}
 
 func runTests(m *testing.M) (code int) {
 	s, down, err := setUp()
@@ -104,27 +109,24 @@ func setUp() (s *stage, down func() error, err error) {
 	if err != nil {
 		return nil, down, err
 	}
-	s.daemon, err = daemon.Open(daemon.Config{Libexec: s.libexec, StateDir: s.state, RunDir: run, Log: s.log})
+	d, err := daemon.Open(daemon.Config{Libexec: s.libexec, StateDir: s.state, RunDir: run, Log: s.log})
 	if err != nil {
 		return nil, down, err
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
-	go func() { ended <- s.daemon.Run(ctx) }()
+	go func() { ended <- d.Run(ctx) }()
 	undo = append(undo, func() error {
 		stop()
-		return errors.Join(<-ended, s.daemon.Close())
+		return errors.Join(<-ended, d.Close())
 	})
 	soon, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
-	if err := s.daemon.Ready(soon); err != nil {
+	if err := d.Ready(soon); err != nil {
 		return nil, down, err
 	}
-	s.config = containerd.Config{
-		Libexec: s.libexec, StateDir: s.state, RunDir: run, LogsDir: filepath.Join(s.state, "logs"),
-		Instance: containerd.Instance(s.state), CgroupParent: "/berth-e2e/" + containerd.Instance(s.state),
-		Now: time.Now, Log: s.log,
-	}
+	s.address = d.Address()
+	s.configure()
 	c, err := s.dial()
 	if err != nil {
 		return nil, down, err
@@ -136,6 +138,15 @@ func setUp() (s *stage, down func() error, err error) {
 		return nil, down, err
 	}
 	return s, down, nil
+}
+
+func (s *stage) configure() {
+	s.config = containerd.Config{
+		Snapshotter: s.config.Snapshotter,
+		Libexec:     s.libexec, StateDir: s.state, RunDir: s.run, LogsDir: filepath.Join(s.state, "logs"),
+		Instance: containerd.Instance(s.state), CgroupParent: "/berth-e2e/" + containerd.Instance(s.state),
+		Now: time.Now, Log: s.log,
+	}
 }
 
 // gatherPrograms fills libexec with links to what there is, and builds the rest.
@@ -175,7 +186,7 @@ func (s *stage) gatherPrograms() error {
 }
 
 func (s *stage) dial() (*client.Client, error) {
-	return client.New(s.daemon.Address(), client.WithDefaultNamespace(containerd.Namespace))
+	return client.New(s.address, client.WithDefaultNamespace(containerd.Namespace))
 }
 
 // Open implements isolationtest.Host: a new connection, nothing remembered.
@@ -333,6 +344,11 @@ func (s *stage) leftovers() error {
 	ids, err := rt.List(ctx)
 	if err != nil || len(ids) > 0 {
 		note("tasks %v, %v", ids, err)
+	}
+	for _, id := range ids {
+		if err := rt.Remove(ctx, id); err != nil {
+			note("%v", err)
+		}
 	}
 	snapshots := 0
 	c, err := s.dial()

@@ -3,7 +3,8 @@
 //
 //	probe sleep 90s | spin 2s | exit 3 | oom 64 | trap TERM 3s | ignore TERM
 //	probe listen 80 | dial 80 | pids
-//	probe inspect         prints what it sees of itself and its surroundings, as JSON
+//	probe inspect 2s      prints what it sees of itself and its surroundings, as JSON, and stays that long
+//	probe say hello 3     prints hello, and ends with code 3
 //	probe bomb            starts itself over and over
 //	probe orphans 3       leaves three zombies to PID 1, and ends with how many there are a second later
 package main
@@ -60,6 +61,10 @@ func main() {
 		os.Exit(len(processes()))
 	case "inspect":
 		inspect()
+		time.Sleep(duration(word(2)))
+	case "say":
+		fmt.Println(word(2))
+		os.Exit(number(word(3)))
 	case "bomb":
 		bomb()
 	case "orphan":
@@ -128,13 +133,14 @@ func listen(port string) {
 	}
 }
 
-// dial gives a listener that is starting at the same time two seconds.
+// dial connects to a port on loopback, for whose listener, if it starts at the
+// same time, it waits two seconds; or to an address with a port, at once.
 func dial(port string) {
-	address := port
+	address, tries := port, 1
 	if !strings.Contains(port, ":") {
-		address = "127.0.0.1:" + port
+		address, tries = "127.0.0.1:"+port, 20
 	}
-	for range 20 {
+	for range tries {
 		c, err := net.DialTimeout("tcp", address, time.Second)
 		if err == nil {
 			c.Close()
