@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 
 	"berth/client"
+	"berth/server/api"
 	"berth/task"
 )
 
@@ -76,31 +77,32 @@ func (b *bench) berth(ctx context.Context, command ...string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	ts, err := b.client.Run(ctx, client.RunRequest{
+	ts, err := b.client.Run(ctx, api.RunRequest{
 		TaskDefinition: json.RawMessage(`{"family":"bench","cpu":"1024","memory":"2048","networkMode":"awsvpc",
 			"containerDefinitions":[{"name":"main","image":"` + image + `","command":` + string(c) + `}]}`),
 	})
 	if err != nil {
 		return "", err
 	}
-	t, err := b.client.WaitStopped(ctx, ts[0].ID)
-	if err != nil {
-		return "", err
-	}
-	if code := t.Containers[0].ExitCode; code == nil || *code != 0 {
-		return "", fmt.Errorf("task %s: %s", t.ID, t.StoppedReason)
-	}
-	return b.log(ctx, t)
-}
-
-// log returns what a stopped task printed.
-func (b *bench) log(ctx context.Context, t task.Task) (string, error) {
-	var out strings.Builder
-	for e, err := range b.client.Logs(ctx, t.ID, client.LogQuery{}) {
+	var last task.Task
+	for t, err := range b.client.Watch(ctx, string(ts[0].ID)) {
 		if err != nil {
 			return "", err
 		}
-		out.WriteString(e.Message + "\n")
+		last = t
+	}
+	if code := last.Containers[0].ExitCode; code == nil || *code != 0 {
+		return "", fmt.Errorf("task %s: %s", last.ID, last.StoppedReason)
+	}
+	if command[0] != "stamp" {
+		return "", nil // The others print to a pipe, which costs them nothing to read.
+	}
+	var out strings.Builder
+	for l, err := range b.client.Logs(ctx, string(last.ID), client.LogQuery{}) {
+		if err != nil {
+			return "", err
+		}
+		out.WriteString(l.Text + "\n")
 	}
 	return out.String(), nil
 }

@@ -1,0 +1,297 @@
+package task
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"berth/fault"
+)
+
+// whole is a definition that Fargate takes, as a JSON object to change.
+func whole() map[string]any {
+	return map[string]any{
+		"family": "app", "networkMode": "awsvpc", "requiresCompatibilities": []any{"FARGATE"}, "cpu": "256", "memory": "512",
+		"containerDefinitions": []any{map[string]any{"name": "web", "image": "nginx"}},
+	}
+}
+
+// with returns whole with one thing set; path is like containerDefinitions.0.cpu.
+func with(t testing.TB, pairs ...any) []byte {
+	t.Helper()
+	d := whole()
+	for i := 0; i < len(pairs); i += 2 {
+		var at any = d
+		keys := strings.Split(pairs[i].(string), ".")
+		for j, k := range keys {
+			last := j == len(keys)-1
+			switch v := at.(type) {
+			case map[string]any:
+				if last {
+					v[k] = pairs[i+1]
+				} else if at = v[k]; at == nil {
+					at = map[string]any{}
+					v[k] = at
+				}
+			case []any:
+				var n int
+				fmt.Sscan(k, &n)
+				at = v[n]
+			}
+		}
+	}
+	b, err := json.Marshal(d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+const role = "arn:aws:iam::000000000000:role/x"
+
+// Ensure what Fargate refuses is refused in AWS's words, at the right field. The
+// texts are those that the ECS API was seen to answer with.
+func TestRefusals(t *testing.T) {
+	c := "containerDefinitions.0."
+	at := "containerDefinitions[0]."
+	two := []any{map[string]any{"name": "a", "image": "i"}, map[string]any{"name": "b", "image": "i"}}
+	for _, tt := range []struct {
+		name  string
+		def   []byte
+		field string
+		text  string
+	}{
+		{"bad pair", with(t, "memory", "4096"), "memory", "No Fargate configuration exists for given values: 256 CPU, 4096 memory. See the Amazon ECS documentation for the valid values."},
+		{"bad cpu", with(t, "cpu", "lots"), "cpu", "Invalid 'cpu' setting for task."},
+		{"no cpu", with(t, "cpu", nil), "cpu", "Fargate requires that 'cpu' be defined at the task level."},
+		{"no memory", with(t, "memory", nil), "memory", "Fargate requires that 'memory' be defined at the task level."},
+		{"bridge", with(t, "networkMode", "bridge"), "networkMode", "Fargate only supports network mode ‘awsvpc’."},
+		{"no network mode", with(t, "networkMode", nil), "networkMode", "Fargate only supports network mode ‘awsvpc’."},
+		{"awslogs without role", with(t, c+"logConfiguration", map[string]any{"logDriver": "awslogs"}), at + "logConfiguration.logDriver", "Fargate requires task definition to have execution role ARN to support log driver awslogs."},
+		{"ECR without role", with(t, c+"image", "123456789012.dkr.ecr.us-east-1.amazonaws.com/x:1"), at + "image", "Fargate requires task definition to have execution role ARN to support ECR images."},
+		{"secrets without role", with(t, c+"secrets", []any{map[string]any{"name": "A", "valueFrom": "b"}}), at + "secrets", "When you are specifying container secrets, you must also specify a value for 'executionRoleArn'."},
+		{"pidMode host", with(t, "pidMode", "host"), "pidMode", "Tasks using the Fargate launch type do not support pidMode 'host'. The supported value for pidMode is 'task'."},
+		{"GPU", with(t, c+"resourceRequirements", []any{map[string]any{"type": "GPU", "value": "1"}}), at + "resourceRequirements[0].type", "Tasks using the Fargate launch type do not support GPU resource requirements"},
+		{"ipcMode", with(t, "ipcMode", "host"), "ipcMode", "Fargate compatible task definitions do not support ipcMode"},
+		{"constraints", with(t, "placementConstraints", []any{map[string]any{"type": "memberOf"}}), "placementConstraints", "Fargate compatible task definitions do not support constraints"},
+		{"devices", with(t, c+"linuxParameters", map[string]any{"devices": []any{map[string]any{"hostPath": "/dev/kvm"}}}), at + "linuxParameters.devices", "Fargate compatible task definitions do not support devices"},
+		{"maxSwap", with(t, c+"linuxParameters", map[string]any{"maxSwap": 1}), at + "linuxParameters.maxSwap", "Fargate compatible task definitions do not support maxSwap"},
+		{"sharedMemorySize", with(t, c+"linuxParameters", map[string]any{"sharedMemorySize": 1}), at + "linuxParameters.sharedMemorySize", "Fargate compatible task definitions do not support sharedMemorySize"},
+		{"capability", with(t, c+"linuxParameters", map[string]any{"capabilities": map[string]any{"add": []any{"SYS_ADMIN"}}}), at + "linuxParameters.capabilities.add[0]", `Fargate compatible task definitions support adding the capability SYS_PTRACE only, not "SYS_ADMIN"`},
+		{"security options", with(t, c+"dockerSecurityOptions", []any{"x"}), at + "dockerSecurityOptions", "Fargate compatible task definitions do not support dockerSecurityOptions"},
+		{"privileged", with(t, c+"privileged", true), at + "privileged", "Fargate compatible task definitions do not support privileged"},
+		{"docker volume", with(t, "volumes", []any{map[string]any{"name": "v", "dockerVolumeConfiguration": map[string]any{}}}), "volumes[0].dockerVolumeConfiguration", "Fargate compatible task definitions do not support dockerVolumeConfiguration"},
+		{"host path", with(t, "volumes", []any{map[string]any{"name": "v", "host": map[string]any{"sourcePath": "/etc"}}}), "volumes[0].host.sourcePath", "Fargate compatible task definitions do not support sourcePath"},
+		{"accelerators", with(t, "inferenceAccelerators", []any{map[string]any{"deviceName": "a", "deviceType": "b"}}), "inferenceAccelerators", "Unsupported field 'inferenceAccelerators'"},
+		{"DNS", with(t, c+"dnsServers", []any{"1.1.1.1"}), at + "dnsServers", "DNS servers are not supported on container when networkMode=awsvpc"},
+		{"host port", with(t, c+"portMappings", []any{map[string]any{"containerPort": 80, "hostPort": 8080}}), at + "portMappings[0].hostPort", "When networkMode=awsvpc, the host ports and container ports in port mappings must match."},
+		{"log driver", with(t, c+"logConfiguration", map[string]any{"logDriver": "syslog"}), at + "logConfiguration.logDriver", "syslog is not a valid log driver. Must be one of [awslogs,splunk,awsfirelens]"},
+		{"firelens", with(t, c+"logConfiguration", map[string]any{"logDriver": "awsfirelens"}), at + "logConfiguration.logDriver", "When awsfirelens log driver is specified in log configuration, a firelens configuration object must be specified"},
+		{"container memory", with(t, c+"memory", 1024), at + "memory", "The 'memory' setting for container 'web' is greater than for the task."},
+		{"container cpu", with(t, c+"cpu", 512), at + "cpu", "The sum of all container 'cpu' values cannot be greater than the task-level 'cpu' value"},
+		{"depends on essential", with(t, "containerDefinitions", two, "containerDefinitions.1.dependsOn", []any{map[string]any{"containerName": "a", "condition": "SUCCESS"}}), "containerDefinitions[1].dependsOn[0].condition", "A dependency container with SUCCESS or COMPLETE condition cannot be an essential container"},
+		{"depends on health", with(t, "containerDefinitions", two, "containerDefinitions.1.dependsOn", []any{map[string]any{"containerName": "a", "condition": "HEALTHY"}}), "containerDefinitions[1].dependsOn[0].condition", "A dependency container with HEALTHY condition must have health check configured"},
+		{"depends on itself", with(t, c+"dependsOn", []any{map[string]any{"containerName": "web", "condition": "START"}}), "containerDefinitions[0].dependsOn", "There is a cycle in the container dependencies."},
+		{"ulimit", with(t, c+"ulimits", []any{map[string]any{"name": "nofile", "softLimit": 2, "hardLimit": 1}}), at + "ulimits[0].softLimit", "Soft limit exceeds hard limit for ulimit nofile"},
+		{"small disk", with(t, "ephemeralStorage", map[string]any{"sizeInGiB": 20}), "ephemeralStorage.sizeInGiB", "EphemeralStorage size should be at least 21"},
+		{"large disk", with(t, "ephemeralStorage", map[string]any{"sizeInGiB": 201}), "ephemeralStorage.sizeInGiB", "EphemeralStorage size should be at most 200"},
+		{"no name", with(t, c+"name", ""), at + "name", "Container.name should not be null or empty."},
+		{"no image", with(t, c+"image", nil), at + "image", "Container.image should not be null or empty."},
+		{"small Windows", with(t, "runtimePlatform", map[string]any{"operatingSystemFamily": "WINDOWS_SERVER_2022_CORE"}), "memory", "No Fargate configuration exists for given values: 256 CPU, 512 memory. See the Amazon ECS documentation for the valid values."},
+		{"EFS", with(t, "volumes", []any{map[string]any{"name": "v", "efsVolumeConfiguration": map[string]any{"fileSystemId": "fs-1", "authorizationConfig": map[string]any{"iam": "ENABLED"}}}}), "volumes[0].efsVolumeConfiguration.transitEncryption", "EFS IAM authorization requires TransitEncryption to be enabled"},
+		{"unmounted", with(t, "volumes", []any{map[string]any{"name": "v", "configuredAtLaunch": true}}), "volumes[0].name", "Volumes [v] are not referenced by any of the containers"},
+		{"no containers", with(t, "containerDefinitions", []any{}), "containerDefinitions", "Container list cannot be empty."},
+		{"nothing essential", with(t, c+"essential", false), "containerDefinitions", "A task definition must have at least one essential container."},
+		{"EC2 only", with(t, "requiresCompatibilities", []any{"EC2"}), "requiresCompatibilities", "must include FARGATE: Berth runs tasks as Fargate does"},
+		{"unknown field", with(t, c+"portMapings", []any{}), at + "portMapings", "unknown field; did you mean portMappings?"},
+		{"wrong type", with(t, "cpu", 256), "cpu", "must be a string, not a number"},
+		{"answer's field", with(t, "taskDefinitionArn", "x"), "taskDefinitionArn", "is set by the server when the definition is registered; take it out"},
+		{"stop timeout", with(t, c+"stopTimeout", 121), at + "stopTimeout", "must be from 2 to 120 seconds on Fargate, not 121"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			_, err := ParseDefinition(tt.def)
+			if fault.KindOf(err) != fault.Invalid || fault.FieldOf(err) != tt.field || fault.Message(err) != tt.text {
+				t.Errorf("got  %s: %s\nwant %s: %s", fault.FieldOf(err), fault.Message(err), tt.field, tt.text)
+			}
+		})
+	}
+}
+
+// Ensure text that is no JSON object is refused with its place.
+func TestMalformed(t *testing.T) {
+	for text, want := range map[string]string{
+		"":                                "not JSON at line 1, column 1",
+		"{\n  \"family\": x}":             "line 2",
+		`{"family":"a"} {}`:               "more after the end",
+		`{"family":"a","family":"b"}`:     "twice",
+		`[]`:                              "must be an object, not an array",
+		`{"containerDefinitions":[null]}`: "must not be null",
+	} {
+		_, err := ParseDefinition([]byte(text))
+		if fault.KindOf(err) != fault.Invalid || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v, want %q", text, err, want)
+		}
+	}
+	if _, err := ParseDefinition(with(t, "containerDefinitions.0.command", []any{strings.Repeat("x", 65<<10)})); fault.KindOf(err) != fault.TooLarge {
+		t.Errorf("65 KiB: %v", err)
+	}
+}
+
+// Ensure Fargate has 77 sizes and takes no other.
+func TestSizes(t *testing.T) {
+	all := Sizes()
+	if len(all) != 77 {
+		t.Fatalf("%d sizes, want 77", len(all))
+	}
+	for _, s := range all {
+		got, err := ParseSize(itoa(s.CPU), itoa(s.Memory))
+		if err != nil || got != s {
+			t.Errorf("%v: %v, %v", s, got, err)
+		}
+		for _, off := range []Size{{s.CPU, s.Memory + 1}, {s.CPU, s.Memory - 1}, {s.CPU + 1, s.Memory}, {s.CPU, s.Memory + 512}, {s.CPU * 2, s.Memory}} {
+			if _, err := ParseSize(itoa(off.CPU), itoa(off.Memory)); (err == nil) != slices.Contains(all, off) {
+				t.Errorf("%v: %v", off, err)
+			}
+		}
+	}
+}
+
+// Ensure every spelling of a size is understood, and nothing else.
+func TestSpellings(t *testing.T) {
+	for _, cpu := range []string{"256", ".25 vCPU", "0.25 vcpu", ".25vCPU", "0.250 VCPU", " 256 "} {
+		for _, memory := range []string{"512", ".5 GB", "0.5GB", "0.5 gb", ".50 Gb"} {
+			if s, err := ParseSize(cpu, memory); err != nil || s != (Size{256, 512}) {
+				t.Errorf("%q, %q: %v, %v", cpu, memory, s, err)
+			}
+		}
+	}
+	if s, err := ParseSize("1 vCPU", "2 GB"); err != nil || s != (Size{1024, 2048}) {
+		t.Errorf("1 vCPU, 2 GB: %v, %v", s, err)
+	}
+	for _, bad := range []string{"", "vCPU", "-256", "256.5", "1e3", "0x100", ".3333 vCPU", "1 GB", "1 vCPUs", "99999999999999999999", "１"} {
+		if _, err := ParseSize(bad, "512"); err == nil {
+			t.Errorf("cpu %q was understood", bad)
+		}
+	}
+}
+
+// Ensure the definitions in AWS's documentation pass as they are written there.
+func TestDocumented(t *testing.T) {
+	files, err := filepath.Glob("testdata/*.json")
+	if err != nil || len(files) < 3 {
+		t.Fatalf("%d definitions, %v", len(files), err)
+	}
+	for _, f := range files {
+		raw, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := ParseDefinition(raw); err != nil {
+			t.Errorf("%s: %v", f, err)
+		}
+	}
+}
+
+// Ensure a definition is returned as the ECS API returns it.
+func TestNormalised(t *testing.T) {
+	d, err := ParseDefinition(with(t, "cpu", ".25 vCPU", "memory", "0.5 GB", "containerDefinitions.0.portMappings", []any{map[string]any{"containerPort": 80}}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := json.Marshal(d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := `{"family":"app","networkMode":"awsvpc","containerDefinitions":[{"name":"web","image":"nginx","cpu":0,` +
+		`"portMappings":[{"containerPort":80,"hostPort":80,"protocol":"tcp"}],"essential":true,"environment":[],"mountPoints":[],` +
+		`"volumesFrom":[],"systemControls":[]}],"volumes":[],"placementConstraints":[],"requiresCompatibilities":["FARGATE"],"cpu":"256","memory":"512"}`
+	if string(got) != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+}
+
+// Ensure a run's overrides reach the plan, and only fitting ones do.
+func TestPlan(t *testing.T) {
+	d, err := ParseDefinition(with(t, "cpu", "512", "memory", "1024",
+		"containerDefinitions", []any{
+			map[string]any{"name": "app", "image": "i", "command": []any{"a"}, "environment": []any{
+				map[string]any{"name": "X", "value": "1"}, map[string]any{"name": "Y", "value": "2"}},
+				"dependsOn": []any{map[string]any{"containerName": "side", "condition": "START"}}},
+			map[string]any{"name": "side", "image": "i", "essential": false},
+		}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cpu := 256
+	r := Run{Definition: "app", Overrides: Overrides{CPU: "1 vCPU", Memory: "2 GB", Containers: []ContainerOverride{
+		{Name: "app", Command: []string{"b"}, CPU: &cpu, Environment: []KeyValuePair{{"Y", "3"}, {"Z", "4"}}}}}}
+	tk, err := New(d, r, Realm{"us-east-1", "000000000000", "default"}, NewID(), Instant{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if tk.Size() != (Size{1024, 2048}) || tk.Containers[0].CPU != "256" || tk.Group != "family:app" {
+		t.Errorf("size %v, container cpu %s, group %s", tk.Size(), tk.Containers[0].CPU, tk.Group)
+	}
+	p := Plan(d, tk)
+	if len(p) != 2 || p[0].Name != "side" || p[1].Name != "app" {
+		t.Fatalf("order %v", p)
+	}
+	if got := p[1]; !slices.Equal(got.Env, []string{"X=1", "Y=3", "Z=4"}) || !slices.Equal(got.Command, []string{"b"}) || got.StopTimeout != DefaultStopTimeout {
+		t.Errorf("plan %+v", got)
+	}
+	r.Overrides.Containers[0].Name = "other"
+	if _, err := New(d, r, Realm{}, NewID(), Instant{}); fault.FieldOf(err) != "overrides.containerOverrides[0].name" {
+		t.Errorf("override of no container: %v", err)
+	}
+}
+
+// FuzzParseDefinition feeds the decoder and the validator anything. What is
+// refused is the user's fault; what is taken survives being written and read
+// again, and can be run or is refused for a reason.
+func FuzzParseDefinition(f *testing.F) {
+	f.Add(with(f))
+	f.Add([]byte(`{"containerDefinitions":[{"dependsOn":[{"containerName":"a"}]}]}`))
+	f.Add([]byte("\x00{\"\\ud800\":1e999}"))
+	files, _ := filepath.Glob("testdata/*.json")
+	for _, name := range files {
+		if raw, err := os.ReadFile(name); err == nil {
+			f.Add(raw)
+		}
+	}
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		d, err := ParseDefinition(raw)
+		if err != nil {
+			if k := fault.KindOf(err); k != fault.Invalid && k != fault.TooLarge {
+				t.Fatalf("kind %v: %v", k, err)
+			}
+			return
+		}
+		b, err := json.Marshal(d)
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := ParseDefinition(b)
+		if err != nil && fault.KindOf(err) != fault.TooLarge {
+			t.Fatalf("not taken again: %v\n%s", err, b)
+		}
+		if err == nil && !reflect.DeepEqual(d, again) {
+			t.Fatalf("changed:\n%+v\n%+v", d, again)
+		}
+		r := Run{Definition: d.Family}
+		if err := Unsupported(d, r, "X86_64"); err != nil {
+			return
+		}
+		tk, err := New(d, r, Realm{}, NewID(), Instant{})
+		if err != nil {
+			t.Fatalf("valid and cannot run: %v", err)
+		}
+		if len(Plan(d, tk)) != len(d.ContainerDefinitions) {
+			t.Fatal("containers missing from the plan")
+		}
+	})
+}
