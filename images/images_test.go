@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -137,7 +138,7 @@ func push(t *testing.T, url, repo, tag, mediaType, text string) string {
 // Loopback registries are asked over plain HTTP, with the credentials of the
 // Docker config, and what they say becomes Fargate's words.
 func TestResolve(t *testing.T) {
-	plain := registry.New()
+	plain := registry.New(registry.Logger(log.New(io.Discard, "", 0)))
 	open := httptest.NewServer(plain)
 	t.Cleanup(open.Close)
 	status := http.StatusServiceUnavailable
@@ -205,7 +206,7 @@ func TestResolve(t *testing.T) {
 
 // A mirror from the hosts directory is asked before the registry itself.
 func TestResolveMirror(t *testing.T) {
-	mirror := httptest.NewServer(registry.New())
+	mirror := httptest.NewServer(registry.New(registry.Logger(log.New(io.Discard, "", 0))))
 	t.Cleanup(mirror.Close)
 	want := push(t, mirror.URL, "library/app", "latest", ocispec.MediaTypeImageIndex, `{"schemaVersion":2}`)
 	dir := t.TempDir()

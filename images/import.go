@@ -15,6 +15,7 @@ import (
 	"github.com/containerd/containerd/v2/core/images"
 	"github.com/containerd/containerd/v2/core/images/archive"
 	"github.com/containerd/errdefs"
+	containerdlog "github.com/containerd/log"
 	"github.com/google/uuid"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
@@ -41,7 +42,7 @@ func (s *Store) Import(ctx context.Context, r io.Reader, tag string) ([]task.Ima
 		}
 		as = &n
 	}
-	held, release, err := s.hold(ctx)
+	held, release, err := s.hold(containerdlog.WithLogger(ctx, s.quiet))
 	if err != nil {
 		return nil, err
 	}

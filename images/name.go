@@ -39,3 +39,14 @@ func (n name) String() string {
 
 // at returns a digest reference in the repository of n.
 func (n name) at(d digest.Digest) string { return n.repository + "@" + d.String() }
+
+// Normalise returns an image's name in full, as PullProgress and List have it:
+// docker.io/library/busybox:latest for busybox. A name that cannot be one is
+// fault.Invalid.
+func Normalise(image string) (string, error) {
+	n, err := parseName(image)
+	if err != nil {
+		return "", err
+	}
+	return n.String(), nil
+}

@@ -10,6 +10,7 @@ import (
 	"github.com/containerd/containerd/v2/client"
 	"github.com/containerd/containerd/v2/core/content"
 	"github.com/containerd/containerd/v2/core/images"
+	containerdlog "github.com/containerd/log"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"go.uber.org/zap"
 
@@ -67,7 +68,7 @@ func (s *Store) join(ctx context.Context, n name) *flight {
 	defer s.mu.Unlock()
 	f := s.flights[n.String()]
 	if f == nil {
-		ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+		ctx, cancel := context.WithCancel(containerdlog.WithLogger(context.WithoutCancel(ctx), s.quiet))
 		s.count++
 		f = &flight{name: n, number: s.count, cancel: cancel, done: make(chan struct{})}
 		f.begin(n, s.Now())
@@ -135,30 +136,40 @@ func (s *Store) fly(ctx context.Context, f *flight) (ref string, err error) {
 		return "", pullFault(stepManifest, attempts, err)
 	}
 	f.resolved(desc)
+	if ref = n.at(desc.Digest); ref == here {
+		return ref, nil
+	}
+	// The tag means something that may be here under another tag.
+	if present, err := s.usable(ctx, ref); err != nil {
+		return "", err
+	} else if present {
+		if kept, err := s.retag(ctx, n, desc); err != nil || kept {
+			return ref, err
+		}
+	}
+	return s.fetch(ctx, f, pinned{resolver, ref, desc})
+}
 
-	ref = n.at(desc.Digest)
-	present, err := s.usable(ctx, ref)
+// fetch downloads and unpacks the image of a flight and records it. A lease keeps
+// its content until both records are written: as long as only one is, a removal
+// could think that nobody needs it.
+func (s *Store) fetch(ctx context.Context, f *flight, from pinned) (ref string, err error) {
+	held, release, err := s.hold(ctx)
 	if err != nil {
 		return "", err
 	}
-	if !present {
-		attempts, err := s.try(ctx, true, func() error {
-			return s.download(ctx, f, pinned{resolver, ref, desc})
-		})
-		if err != nil {
-			step := stepContent
-			if kind(err) == fault.Invalid {
-				step = stepManifest
-			}
-			return "", pullFault(step, attempts, err)
+	defer func() { release(false) }()
+	attempts, err := s.try(held, true, func() error { return s.download(held, f, from) })
+	if err != nil {
+		step := stepContent
+		if kind(err) == fault.Invalid {
+			step = stepManifest
 		}
-		s.Log.Info("image pulled", zap.Stringer("image", n), zap.String("ref", ref),
-			zap.Duration("took", s.Now().Sub(f.started())))
+		return "", pullFault(step, attempts, err)
 	}
-	if ref == here {
-		return ref, nil
-	}
-	return s.keep(ctx, n, desc, false)
+	s.Log.Info("image pulled", zap.Stringer("image", f.name), zap.String("ref", from.ref),
+		zap.Duration("took", s.Now().Sub(f.started())))
+	return s.keep(held, f.name, from.desc, false)
 }
 
 // try does something until it succeeds, cannot succeed or was tried often
@@ -184,26 +195,17 @@ func (s *Store) try(ctx context.Context, again bool, f func() error) (attempts i
 	}
 }
 
-// download fetches what is missing of an image, unpacks it and records it under
-// its digest reference.
-func (s *Store) download(ctx context.Context, f *flight, from pinned) (err error) {
-	held, release, err := s.hold(ctx)
-	if err != nil {
-		return err
-	}
-	defer func() { release(false) }()
-	_, err = s.Client.Pull(held, from.ref,
+// download fetches what is missing of an image and unpacks it. ctx holds the
+// lease.
+func (s *Store) download(ctx context.Context, f *flight, from pinned) error {
+	_, err := s.Client.Pull(ctx, from.ref,
 		client.WithResolver(from),
 		client.WithPlatformMatcher(s.platform),
 		client.WithPullUnpack,
 		client.WithPullSnapshotter(s.Snapshotter),
 		client.WithPullLabel(labelUsed, s.Now().UTC().Format(time.RFC3339Nano)),
 		client.WithImageHandlerWrapper(func(next images.Handler) images.Handler { return s.watch(f, next) }))
-	if err != nil {
-		return err
-	}
-	s.verify(from.ref, true)
-	return nil
+	return err
 }
 
 // watch tells the flight what its image consists of and what has arrived, and

@@ -22,8 +22,10 @@ import (
 	"github.com/containerd/containerd/v2/core/images"
 	"github.com/containerd/containerd/v2/core/leases"
 	"github.com/containerd/errdefs"
+	containerdlog "github.com/containerd/log"
 	"github.com/containerd/platforms"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"github.com/sirupsen/logrus"
 	"go.uber.org/zap"
 )
 
@@ -66,6 +68,7 @@ type Store struct {
 	Config
 	http     *http.Client
 	platform platforms.MatchComparer
+	quiet    *containerdlog.Entry // for containerd's libraries, which say in errors what matters
 
 	mu       sync.Mutex
 	flights  map[string]*flight // by normalised name
@@ -82,10 +85,13 @@ type Store struct {
 // New returns a Store. It does nothing by itself; call Sweep before the first
 // use, and Close after the last.
 func New(c Config) *Store {
+	mute := logrus.New()
+	mute.SetOutput(io.Discard)
 	return &Store{
 		Config:   c,
 		http:     &http.Client{Transport: newTransport()},
 		platform: platforms.Default(),
+		quiet:    logrus.NewEntry(mute),
 		flights:  make(map[string]*flight),
 		verified: make(map[string]bool),
 	}
@@ -153,20 +159,44 @@ func (s *Store) record(ctx context.Context, name string, target ocispec.Descript
 }
 
 // keep records an image under its digest reference and, if the name has a tag,
-// under that. The digest comes first: a tag never means what is not kept.
+// under that. The digest comes first: a tag never means what is not kept. Until
+// then ctx holds a lease on the content.
 func (s *Store) keep(ctx context.Context, n name, target ocispec.Descriptor, imported bool) (ref string, err error) {
+	s.removing.RLock()
+	defer s.removing.RUnlock()
 	ref = n.at(target.Digest)
-	labels := map[string]string{labelUsed: s.Now().UTC().Format(time.RFC3339Nano)}
-	if imported {
-		labels[labelImported] = "true"
-	}
-	if err := s.record(ctx, ref, target, labels); err != nil {
+	if err := s.record(ctx, ref, target, s.labels(imported)); err != nil {
 		return "", err
 	}
 	if n.tag == "" {
 		return ref, nil
 	}
-	return ref, s.record(ctx, n.String(), target, labels)
+	return ref, s.record(ctx, n.String(), target, s.labels(imported))
+}
+
+// retag makes a tag mean an image that is here, unless that was removed.
+func (s *Store) retag(ctx context.Context, n name, target ocispec.Descriptor) (kept bool, err error) {
+	s.removing.RLock()
+	defer s.removing.RUnlock()
+	_, err = s.Client.ImageService().Get(ctx, n.at(target.Digest))
+	if errdefs.IsNotFound(err) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("look for image %s: %w", n, err)
+	}
+	if n.tag == "" {
+		return true, nil
+	}
+	return true, s.record(ctx, n.String(), target, s.labels(false))
+}
+
+func (s *Store) labels(imported bool) map[string]string {
+	l := map[string]string{labelUsed: s.Now().UTC().Format(time.RFC3339Nano)}
+	if imported {
+		l[labelImported] = "true"
+	}
+	return l
 }
 
 // local returns the digest reference that a name means here, "" if none that is
