@@ -44,7 +44,7 @@ const (
 
 // NewBill makes the bill of t from what the ledger holds of it. If the ledger
 // has not closed it, the bill shows what would be posted at now, a time on t's
-// time line. A task whose charge never began costs nothing.
+// time line, or at its end if it has stopped. A task whose charge never began costs nothing.
 func NewBill(t task.Task, p PriceList, cursors []Cursor, entries []Entry, now time.Time) Bill {
 	b := Bill{
 		TaskARN: t.ARN, Currency: "USD", PriceList: p, Status: StatusOpen, MeteredSeconds: "0",
@@ -60,6 +60,9 @@ func NewBill(t task.Task, p PriceList, cursors []Cursor, entries []Entry, now ti
 		b.Entries = []Entry{}
 		return b
 	}
+	if id := cursors[0].PriceList; id != p.ID {
+		b.PriceList = PriceList{ID: id} // charged by a list that is in use no more
+	}
 	if !t.StoppedAt.IsZero() {
 		now = t.StoppedAt
 	}
@@ -69,17 +72,23 @@ func NewBill(t task.Task, p PriceList, cursors []Cursor, entries []Entry, now ti
 		end := c.End
 		if !c.Closed {
 			final, end = false, now
-			if end.Before(c.To) {
-				end = c.To
-			}
 			var more []Entry
-			c, more = c.Advance(end)
+			if !t.StoppedAt.IsZero() {
+				c, more = c.Close(end)
+			} else {
+				if end.Before(c.To) {
+					end = c.To
+				}
+				c, more = c.Advance(end)
+			}
 			b.Entries = append(b.Entries, more...)
 		}
 		b.From, b.To = c.From, end
 		b.Lines = append(b.Lines, c.line())
 		total += c.Amount
 	}
+	slices.SortStableFunc(b.Lines, func(x, y Line) int { return x.SKU.rank() - y.SKU.rank() })
+	slices.SortStableFunc(b.Entries, func(x, y Entry) int { return x.SKU.rank() - y.SKU.rank() })
 	if final {
 		b.Status = StatusFinal
 	}

@@ -95,11 +95,12 @@ func Open(t task.Task, p PriceList) []Cursor {
 	if t.PullStartedAt.IsZero() {
 		return nil
 	}
+	from := canonical(t.PullStartedAt)
 	var cs []Cursor
 	for _, r := range Reserved(t) {
 		cs = append(cs, Cursor{
 			Task: t.ID, SKU: r.SKU, ARN: t.ARN, Size: r.Size, Rate: p.Rates[r.SKU], PriceList: p.ID,
-			From: t.PullStartedAt, To: t.PullStartedAt,
+			From: from, To: from,
 		})
 	}
 	return cs
@@ -138,7 +139,7 @@ func (c Cursor) Close(end time.Time) (Cursor, []Entry) {
 	if c.Closed {
 		return c, nil
 	}
-	if end.Before(c.From) {
+	if end = canonical(end); end.Before(c.From) {
 		end = c.From
 	}
 	c, entries := c.Advance(end)
@@ -160,6 +161,7 @@ func (c Cursor) Close(end time.Time) (Cursor, []Entry) {
 
 // move moves c to to and returns the entry that says so.
 func (c *Cursor) move(kind Kind, to time.Time) Entry {
+	to = canonical(to)
 	total := charge(c.SKU, c.Size, c.Rate, to.Sub(c.From))
 	c.Seq++
 	e := Entry{
@@ -176,4 +178,46 @@ func account(arn string) string {
 		return parts[4]
 	}
 	return "unknown"
+}
+
+// canonical returns t so that equal times are equal in every bit: cursors are
+// compared with ==.
+func canonical(t time.Time) time.Time { return t.Round(0).UTC() }
+
+// Rewound returns c as it was when it was opened.
+func (c Cursor) Rewound() Cursor {
+	c.Seq, c.To, c.Amount, c.Closed, c.End = 0, c.From, 0, false, time.Time{}
+	return c
+}
+
+// Replay moves c as e says it moved, and fails if e is not the entry that c
+// would make now.
+func (c *Cursor) Replay(e Entry) error {
+	switch e.Kind {
+	case Metered:
+		if !e.To.After(c.To) || e.To.After(c.To.Truncate(time.Hour).Add(time.Hour)) {
+			return fmt.Errorf("goes from %s to %s, which is not time that passed within one hour of the clock", e.From, e.To)
+		}
+	case SecondRoundUp, MinimumTopUp:
+		if e.To.Sub(c.From)%time.Second != 0 || e.Kind == MinimumTopUp && e.To.Sub(c.From) != minimum {
+			return fmt.Errorf("rounds up to %s, which is not a whole time", e.To.Sub(c.From))
+		}
+	}
+	if want := c.move(e.Kind, e.To); want != e {
+		return fmt.Errorf("is %+v and must be %+v", e, want)
+	}
+	return nil
+}
+
+// Agrees checks that c stands where its replayed entries led, and that a closed
+// cursor charges for the time that its End says.
+func (c Cursor) Agrees(replayed Cursor) error {
+	if c.Seq != replayed.Seq || !c.To.Equal(replayed.To) || c.Amount != replayed.Amount {
+		return fmt.Errorf("stands at entry %d, %s, %s USD and its entries lead to %d, %s, %s USD",
+			c.Seq, c.To, c.Amount, replayed.Seq, replayed.To, replayed.Amount)
+	}
+	if c.Closed && c.To.Sub(c.From) != billed(c.End.Sub(c.From)) {
+		return fmt.Errorf("is closed after %s and charges for %s", c.End.Sub(c.From), c.To.Sub(c.From))
+	}
+	return nil
 }

@@ -1,6 +1,7 @@
 package billing
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -37,6 +38,9 @@ var skus = map[SKU]sku{
 	ArmMemory: {1024, "GB-Hours", "GB", "AWS Fargate - ARM - Memory"},
 	Storage:   {1, "GB-Hours", "GB", "AWS Fargate - Ephemeral Storage above 20 GB"},
 }
+
+// rank is k's place in a bill.
+func (k SKU) rank() int { return slices.Index([]SKU{VCPU, ArmVCPU, Memory, ArmMemory, Storage}, k) }
 
 // Unit returns the unit of k's quantities, as in vCPU-Hours.
 func (k SKU) Unit() string { return skus[k].unit }

@@ -61,7 +61,10 @@ func NewUsage(t task.Task, samples []task.Sample, q UsageQuery) Usage {
 	q.Resolution = max(time.Second, q.Resolution.Truncate(time.Second))
 	u := Usage{TaskARN: t.ARN, ResolutionSeconds: int64(q.Resolution / time.Second), Samples: []Reading{}}
 	var kept []task.Sample
-	before := task.Sample{At: t.PullStartedAt} // the counters count from the start of the task
+	var before task.Sample
+	if !q.From.After(t.PullStartedAt) {
+		before.At = t.PullStartedAt // the counters count from the start of the task
+	}
 	for _, s := range samples {
 		switch {
 		case !q.From.IsZero() && s.At.Before(q.From):

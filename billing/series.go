@@ -1,0 +1,130 @@
+package billing
+
+import (
+	"sync"
+	"time"
+
+	"berth/task"
+)
+
+const (
+	samplePeriod = time.Second
+	// A sample nearer than this to the one before it would make two in a second.
+	sampleGap = samplePeriod / 2
+	// A chunk is begun afresh after two minutes: long enough that its first
+	// sample, which is written in full, costs little, and short enough to be
+	// rewritten whole at each flush.
+	chunkSamples = 120
+	// What the ledger does not take for so many chunks, four hours, is dropped.
+	pendingChunks = 120
+)
+
+// series is the samples of one task that may not be stored yet. Its methods are
+// safe for concurrent use.
+type series struct {
+	id task.ID
+
+	mu    sync.Mutex
+	last  task.Sample // of all; a zero time if there is none
+	ended bool        // no sample comes any more
+
+	now    packer    // the chunk that grows
+	from   time.Time // of its first sample
+	n      int
+	undo   state // now's state and length before the last sample
+	length int
+	dirty  bool    // now has samples that are not stored
+	full   []Chunk // finished and not stored
+}
+
+// add appends a sample, unless it comes too soon after the one before it.
+func (s *series) add(at time.Time, c task.Counters) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	at = at.Truncate(time.Millisecond).UTC()
+	if s.ended || !s.last.At.IsZero() && at.Sub(s.last.At) < sampleGap {
+		return
+	}
+	s.append(task.Sample{At: at, Counters: c})
+}
+
+// end appends the final reading of the counters; after it comes nothing. If the
+// last sample is of the same second, the final one takes its place. Ending again
+// changes nothing.
+func (s *series) end(at time.Time, final *task.Counters) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ended {
+		return
+	}
+	s.ended = true
+	if final == nil {
+		return
+	}
+	at = at.Truncate(time.Millisecond).UTC()
+	if at.Sub(s.last.At) < sampleGap && !s.last.At.IsZero() {
+		if s.last.Counters == *final {
+			return
+		}
+		if s.n > 0 { // else it was stored before a restart and stays
+			s.now.state, s.now.data = s.undo, s.now.data[:s.length]
+			s.n--
+		}
+		if !at.After(s.last.At) {
+			at = s.last.At.Add(time.Millisecond)
+		}
+	}
+	s.append(task.Sample{At: at, Counters: *final})
+}
+
+func (s *series) append(sample task.Sample) {
+	if s.n == chunkSamples {
+		if s.dirty {
+			s.full = append(s.full, s.chunk())
+		}
+		if extra := len(s.full) - pendingChunks; extra > 0 {
+			s.full = s.full[extra:]
+		}
+		s.now, s.n, s.from = packer{data: make([]byte, 0, cap(s.now.data))}, 0, time.Time{}
+	}
+	if s.from.IsZero() {
+		s.from = sample.At
+	}
+	s.undo, s.length = s.now.state, len(s.now.data)
+	s.now.add(sample)
+	s.n++
+	s.last, s.dirty = sample, true
+}
+
+// chunk returns the chunk that grows, as it is.
+func (s *series) chunk() Chunk {
+	return Chunk{Task: s.id, From: s.from, To: s.last.At, Samples: s.n, Data: s.now.data}
+}
+
+// pending returns what is not stored, oldest first. The last chunk may share
+// its bytes with the series, which only appends to them.
+func (s *series) pending() []Chunk {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	chunks := append([]Chunk(nil), s.full...)
+	if s.dirty {
+		c := s.chunk()
+		c.Data = append([]byte(nil), c.Data...)
+		chunks = append(chunks, c)
+	}
+	return chunks
+}
+
+// stored notes that chunks, which pending returned, are in the ledger.
+func (s *series) stored(chunks []Chunk) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, c := range chunks {
+		if len(s.full) > 0 && s.full[0].From.Equal(c.From) && s.full[0].Samples == c.Samples {
+			s.full = s.full[1:]
+		}
+		if s.from.Equal(c.From) && s.n == c.Samples && s.last.At.Equal(c.To) {
+			s.dirty = false
+		}
+	}
+}
