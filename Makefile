@@ -16,7 +16,7 @@ help: ## say what there is
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: build
-build: check-go deps bin/berth $(LIB)/berth-log $(LIB)/demo ## build bin/berth and what it stands on
+build: check-go deps bin/berth $(LIB)/berth-log $(LIB)/berth-init $(LIB)/demo ## build bin/berth and what it stands on
 
 bin/berth: $(SOURCES)
 	@echo "building bin/berth"
@@ -25,6 +25,10 @@ bin/berth: $(SOURCES)
 $(LIB)/berth-log: $(SOURCES)
 	@mkdir -p $(LIB)
 	@$(GO_BUILD) -o $@ ./cmd/berth-log
+
+$(LIB)/berth-init: cmd/berth-init/main.go
+	@mkdir -p $(LIB)
+	@$(GO_BUILD) -o $@ ./cmd/berth-init
 
 $(LIB)/demo: examples/demo/main.go
 	@mkdir -p $(LIB)

@@ -1,0 +1,184 @@
+package main
+
+import (
+	"context"
+	"io"
+	"iter"
+	"time"
+
+	"github.com/containerd/containerd/v2/client"
+
+	"berth/billing"
+	"berth/images"
+	"berth/isolation"
+	"berth/runner"
+	"berth/server/api"
+	"berth/server/rest"
+	"berth/store"
+	"berth/task"
+)
+
+// The types below fit the rooms to one another where one's words differ from the
+// other's. They decide nothing.
+
+// journal lets the server ask the store about tasks.
+type journal struct{ *store.Store }
+
+func (j journal) Tasks(ctx context.Context, f rest.TaskFilter) ([]task.Task, string, error) {
+	return j.Store.Tasks(ctx, store.Filter{
+		Status: f.LastStatus, DesiredStatus: f.DesiredStatus, Family: f.Family, Group: f.Group, StartedBy: f.StartedBy, Tag: f.Tag,
+	}, store.Page{Limit: f.Limit, Token: f.Token})
+}
+
+// definitions lets the server ask the store about definitions.
+type definitions struct{ *store.Store }
+
+func (d definitions) Definitions(ctx context.Context, f rest.DefinitionFilter) ([]task.Definition, string, error) {
+	return d.Store.Definitions(ctx, store.DefinitionFilter{FamilyPrefix: f.FamilyPrefix, Status: f.Status, Newest: f.Descending},
+		store.Page{Limit: f.Limit, Token: f.Token})
+}
+
+// probe lets the meter read the tasks' counters.
+type probe struct{ isolation.Runtime }
+
+func (p probe) Open(ctx context.Context, id task.ID) (billing.Gauge, error) { return p.Gauge(ctx, id) }
+
+// imagesInUse returns what unfinished tasks need of the images.
+func imagesInUse(st *store.Store) func(context.Context) ([]string, error) {
+	return func(ctx context.Context) ([]string, error) {
+		tasks, _, err := st.Unfinished(ctx)
+		if err != nil {
+			return nil, err
+		}
+		var names []string
+		for _, t := range tasks {
+			for _, c := range t.Containers {
+				names = append(names, c.Image)
+				if c.ImageRef != "" {
+					names = append(names, c.ImageRef)
+				}
+			}
+		}
+		return names, nil
+	}
+}
+
+// imageStore lets the server look after the images.
+type imageStore struct{ *images.Store }
+
+func (s imageStore) Import(ctx context.Context, name string, r io.Reader) ([]task.Image, error) {
+	return s.Store.Import(ctx, r, name)
+}
+
+func (s imageStore) Images(ctx context.Context) ([]task.Image, error) { return s.List(ctx) }
+
+// Pull pulls and yields the progress of it, the last with how it ended.
+func (s imageStore) Pull(ctx context.Context, name string) iter.Seq2[task.PullProgress, error] {
+	return func(yield func(task.PullProgress, error) bool) {
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		done := make(chan error, 1)
+		go func() {
+			_, err := s.Store.Pull(ctx, name)
+			done <- err
+			cancel() // ends the watch below
+		}()
+		want, err := images.Normalise(name)
+		if err != nil {
+			yield(task.PullProgress{}, err)
+			return
+		}
+		last := task.PullProgress{Image: want, Status: "RESOLVING", Layers: []task.LayerProgress{}}
+		for p := range s.Watch(ctx) {
+			if p.Image != want || p.Status == "DONE" || p.Status == "FAILED" {
+				continue // How it ended is told below, once.
+			}
+			if last = p; !yield(p, nil) {
+				cancel()
+				<-done
+				return
+			}
+		}
+		if err := <-done; err != nil {
+			yield(last, err)
+			return
+		}
+		last.Status, last.DoneBytes = "DONE", last.TotalBytes
+		yield(last, nil)
+	}
+}
+
+// Pulls yields all pulls whenever one of them has moved.
+func (s imageStore) Pulls(ctx context.Context) iter.Seq2[[]task.PullProgress, error] {
+	return func(yield func([]task.PullProgress, error) bool) {
+		if !yield(s.Progress(ctx), nil) {
+			return
+		}
+		for p := range s.Watch(ctx) {
+			all := s.Progress(ctx)
+			if p.Status == "DONE" || p.Status == "FAILED" {
+				all = append(all, p) // It is under way no more, and this is how it ended.
+			}
+			if !yield(all, nil) {
+				return
+			}
+		}
+	}
+}
+
+func (s imageStore) Remove(ctx context.Context, name string, _ bool) error {
+	return s.Store.Remove(ctx, name)
+}
+
+func (s imageStore) Collect(ctx context.Context) (api.Collected, error) {
+	before, err := s.List(ctx)
+	if err != nil {
+		return api.Collected{}, err
+	}
+	freed, err := s.Store.Collect(ctx, 0)
+	if err != nil {
+		return api.Collected{}, err
+	}
+	after, err := s.List(ctx)
+	if err != nil {
+		return api.Collected{}, err
+	}
+	left := make(map[string]bool)
+	for _, img := range after {
+		left[img.Name] = true
+	}
+	c := api.Collected{Removed: []string{}, FreedBytes: freed}
+	for _, img := range before {
+		if !left[img.Name] {
+			c.Removed = append(c.Removed, img.Name)
+		}
+	}
+	return c, nil
+}
+
+// host lets the server ask about this machine.
+type host struct {
+	tasks      *runner.Runner
+	containerd *client.Client
+}
+
+func (h host) Capacity(context.Context) (api.Capacity, error) {
+	total, reserved, waiting := h.tasks.Load()
+	return api.Capacity{
+		Total:    api.Resources{CPU: total.CPU, Memory: total.Memory},
+		Reserved: api.Resources{CPU: reserved.CPU, Memory: reserved.Memory},
+		Waiting:  waiting,
+	}, nil
+}
+
+// answerPatience is how long containerd may take to say that it serves.
+const answerPatience = 2 * time.Second
+
+func (h host) Ready(ctx context.Context) []string {
+	ctx, cancel := context.WithTimeout(ctx, answerPatience)
+	defer cancel()
+	if ok, err := h.containerd.IsServing(ctx); err != nil || !ok {
+		return []string{"containerd does not answer"}
+	}
+	return nil
+}

@@ -1,0 +1,75 @@
+package main
+
+import (
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+)
+
+// amount is a flag with a number and perhaps a unit after it. Its value is in the
+// unit base, whose name Type shows.
+type amount struct {
+	value *int64
+	kind  string
+	units map[string]float64 // lower-case suffix → how many of base
+	show  func(int64) string
+}
+
+func (a amount) Type() string   { return a.kind }
+func (a amount) String() string { return a.show(*a.value) }
+
+func (a amount) Set(text string) error {
+	t := strings.ToLower(strings.TrimSpace(text))
+	digits := strings.TrimRight(t, "abcdefghijklmnopqrstuvwxyz ")
+	factor, ok := a.units[strings.TrimSpace(t[len(digits):])]
+	n, err := strconv.ParseFloat(digits, 64)
+	switch {
+	case err != nil || !ok || n < 0 || n*factor > math.MaxInt64/2 || math.IsNaN(n):
+		return fmt.Errorf("%q is not a %s", text, a.kind)
+	}
+	*a.value = int64(math.Round(n * factor))
+	return nil
+}
+
+// byteSize reads sizes like 10MB, which are multiples of 1024 as in Docker.
+func byteSize(value *int64) amount {
+	return amount{value, "size", byteUnits(1), func(n int64) string {
+		if n == 0 {
+			return ""
+		}
+		return strings.ReplaceAll(byteCount(uint64(n)), " ", "")
+	}}
+}
+
+// memorySize reads like byteSize but counts MiB, and so are numbers without a
+// unit.
+func memorySize(value *int64) amount {
+	units := byteUnits(1.0 / (1 << 20))
+	units[""] = 1
+	return amount{value, "size", units, func(n int64) string {
+		if n == 0 {
+			return ""
+		}
+		return strings.ReplaceAll(mebi(int(n)), " ", "")
+	}}
+}
+
+func byteUnits(one float64) map[string]float64 {
+	units := map[string]float64{"": one, "b": one}
+	for i, letter := range []string{"k", "m", "g", "t"} {
+		n := one * math.Pow(1024, float64(i+1))
+		units[letter], units[letter+"b"], units[letter+"ib"] = n, n, n
+	}
+	return units
+}
+
+// vcpuCount reads vCPU and counts CPU units, of which a vCPU has 1024.
+func vcpuCount(value *int64) amount {
+	return amount{value, "number", map[string]float64{"": 1024, "vcpu": 1024}, func(n int64) string {
+		if n == 0 {
+			return ""
+		}
+		return strings.TrimSuffix(vcpu(int(n)), " vCPU")
+	}}
+}

@@ -1,0 +1,130 @@
+package doctor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	gib         = 1 << 30
+	spaceLeast  = 1 * gib // an image and its containers
+	spaceEnough = 10 * gib
+	inodesLeast = 50_000
+)
+
+// existing returns the state directory, or what of the way to it exists.
+func (h host) existing() string {
+	dir := h.StateDir
+	for {
+		if _, err := os.Stat(dir); err == nil || dir == filepath.Dir(dir) {
+			return dir
+		}
+		dir = filepath.Dir(dir)
+	}
+}
+
+func stateDir(_ context.Context, h host) verdict {
+	dir := h.existing()
+	probe, err := os.CreateTemp(dir, ".berth-doctor-")
+	if err != nil {
+		return fail("choose another one with --state-dir, or make it writable", "%v", err)
+	}
+	name := probe.Name()
+	err = errors.Join(probe.Sync(), probe.Close(), os.Remove(name))
+	if err != nil {
+		return fail("the disk does not keep what is written; look at dmesg", "%v", err)
+	}
+	var st unix.Statfs_t
+	if err := unix.Statfs(dir, &st); err != nil {
+		return fail("", "%v", err)
+	}
+	switch st.Type {
+	case unix.NFS_SUPER_MAGIC, unix.SMB_SUPER_MAGIC, unix.CIFS_SUPER_MAGIC:
+		return fail("choose a local disk with --state-dir: locks and overlays do not work there", "%s is on a network file system", dir)
+	case unix.OVERLAYFS_SUPER_MAGIC:
+		return warn("give berth a volume of its own with --state-dir: an overlay cannot lie on an overlay", "%s is on an overlay", dir)
+	case unix.TMPFS_MAGIC:
+		return warn("choose a disk with --state-dir: what is in memory is gone after a restart", "%s is in memory", dir)
+	}
+	if dir != h.StateDir {
+		return ok("%s does not exist yet and can be made", h.StateDir)
+	}
+	return ok("%s is writable", dir)
+}
+
+func diskSpace(_ context.Context, h host) verdict {
+	var st unix.Statfs_t
+	if err := unix.Statfs(h.existing(), &st); err != nil {
+		return fail("", "%v", err)
+	}
+	free := st.Bavail * uint64(st.Bsize)
+	text := fmt.Sprintf("%.1f GiB free", float64(free)/gib)
+	switch {
+	case free < spaceLeast:
+		return fail("make room, or choose another disk with --state-dir", "%s", text)
+	case free < spaceEnough:
+		return warn("make room: a task may use 20 GiB of disk", "%s", text)
+	}
+	return ok("%s", text)
+}
+
+func inodes(_ context.Context, h host) verdict {
+	var st unix.Statfs_t
+	if err := unix.Statfs(h.existing(), &st); err != nil {
+		return fail("", "%v", err)
+	}
+	switch {
+	case st.Files == 0:
+		return ok("made as needed") // btrfs
+	case st.Ffree < inodesLeast:
+		return warn("make room, or choose another disk with --state-dir", "%d free", st.Ffree)
+	}
+	return ok("%d free", st.Ffree)
+}
+
+// projectQuotas looks whether the file system of the state directory was mounted
+// with project quotas.
+func projectQuotas(_ context.Context, h host) verdict {
+	mounts, err := h.text("proc/self/mounts")
+	if err != nil {
+		return warn("", "not readable: %v", err)
+	}
+	dir, best, options := h.existing(), "", ""
+	for line := range strings.Lines(mounts) {
+		fields := strings.Fields(line)
+		if len(fields) < 4 || !within(fields[1], dir) || len(fields[1]) < len(best) {
+			continue
+		}
+		best, options = fields[1], fields[3]
+	}
+	for option := range strings.SplitSeq(options, ",") {
+		if option == "prjquota" || option == "pquota" {
+			return ok("%s is mounted with them", best)
+		}
+	}
+	return warn("optional; mount the disk with prjquota (ext4, xfs)", "%s is mounted without them", best)
+}
+
+// within reports whether dir is mount or below it.
+func within(mount, dir string) bool {
+	return mount == "/" || dir == mount || strings.HasPrefix(dir, mount+"/")
+}
+
+// missingFiles returns which of names are not in dir, or cannot be executed.
+func missingFiles(dir string, names []string) []string {
+	var missing []string
+	for _, name := range names {
+		info, err := os.Stat(filepath.Join(dir, name))
+		if errors.Is(err, fs.ErrNotExist) || err != nil || info.Mode()&0o111 == 0 {
+			missing = append(missing, name)
+		}
+	}
+	return missing
+}

@@ -1,0 +1,209 @@
+package main
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"berth/fault"
+)
+
+// serverConfig is everything that can be set about a server.
+type serverConfig struct {
+	StateDir          string // everything that a server remembers
+	Listen            string // host:port of the API
+	ListenAnywhere    bool
+	Hosts             []string // further names that clients may call it by
+	Libexec           string   // where containerd, runc and their kin are
+	ContainerdAddress string   // socket of a containerd to use; empty: start our own
+
+	CPU        int64   // CPU units that tasks may reserve; 0: what the host has
+	Memory     int64   // MiB that tasks may reserve; 0: what the host has
+	Overcommit float64 // how often CPU and memory may be reserved
+	PIDsLimit  int64   // most processes and threads in one task
+
+	Retention   time.Duration // how long stopped tasks, their logs and usage are kept
+	LogMaxSize  int64         // bytes of one log file of one container
+	LogMaxFiles int           // log files of one container
+	ImportMax   int64         // bytes of an image that is imported
+
+	CgroupParent string // cgroup under which tasks are
+	BridgeSubnet string // CIDR out of which tasks get addresses
+	Region       string // names ARNs
+	Account      string // names ARNs
+	LogLevel     string
+	LogFormat    string // console or json
+}
+
+// flags defines the flags of a server.
+func (c *serverConfig) flags(f *pflag.FlagSet) {
+	c.stateFlag(f)
+	f.StringVar(&c.Listen, "listen", defaultListen, "`host:port` of the API")
+	f.BoolVar(&c.ListenAnywhere, "insecure-listen-anywhere", false,
+		"allow --listen beyond loopback, where everybody who reaches it can run programs here")
+	f.StringSliceVar(&c.Hosts, "host", nil, "further `name` that clients may call the server by")
+	f.StringVar(&c.Libexec, "libexec", "", "`directory` of containerd, its shim, runc, the CNI plugins and berth-log (default: libexec beside this program)")
+	f.StringVar(&c.ContainerdAddress, "containerd-address", "", "`socket` of a containerd to use, instead of starting one")
+
+	f.Var(vcpuCount(&c.CPU), "vcpu", "vCPUs that tasks may reserve (default: the host's)")
+	f.Var(memorySize(&c.Memory), "memory", "memory that tasks may reserve (default: the host's)")
+	f.Float64Var(&c.Overcommit, "overcommit", 1, "how often the vCPUs and the memory may be reserved")
+	f.Int64Var(&c.PIDsLimit, "pids-limit", 4096, "most processes and threads in one task")
+
+	f.DurationVar(&c.Retention, "retention", 720*time.Hour, "how long stopped tasks, their logs and usage are kept")
+	c.LogMaxSize = 10 << 20
+	f.Var(byteSize(&c.LogMaxSize), "log-max-size", "size of a container's log file at which the next one is begun")
+	f.IntVar(&c.LogMaxFiles, "log-max-files", 5, "most log files of one container")
+	c.ImportMax = 16 << 30
+	f.Var(byteSize(&c.ImportMax), "import-max-size", "largest image that may be imported")
+
+	f.StringVar(&c.CgroupParent, "cgroup-parent", "berth", "`cgroup` under which tasks are")
+	f.StringVar(&c.BridgeSubnet, "bridge-subnet", "", "`CIDR` out of which tasks get addresses (default: derived from the state directory)")
+	f.StringVar(&c.Region, "region", "us-east-1", "region in ARNs and of prices")
+	f.StringVar(&c.Account, "account", "000000000000", "account in ARNs, 12 digits")
+	f.StringVar(&c.LogLevel, "log-level", "info", "debug, info, warn or error")
+	f.StringVar(&c.LogFormat, "log-format", "console", "console or json")
+}
+
+// defaultStateDir follows the Filesystem Hierarchy Standard.
+const defaultStateDir = "/var/lib/berth"
+
+func (c *serverConfig) stateFlag(f *pflag.FlagSet) {
+	f.StringVar(&c.StateDir, "state-dir", defaultStateDir, "`directory` of everything that the server remembers")
+}
+
+// check refuses what can never work, before anything is started.
+func (c *serverConfig) check() error {
+	if c.StateDir == "" {
+		return fault.New(fault.Invalid, "--state-dir is empty")
+	}
+	dir, err := filepath.Abs(c.StateDir)
+	if err != nil {
+		return fmt.Errorf("find state directory: %w", err)
+	}
+	c.StateDir = dir
+	if c.Libexec != "" {
+		if c.Libexec, err = filepath.Abs(c.Libexec); err != nil {
+			return fmt.Errorf("find libexec directory: %w", err)
+		}
+	}
+	host, _, err := net.SplitHostPort(c.Listen)
+	if err != nil {
+		return fault.New(fault.Invalid, "--listen %q is not host:port, as in %s", c.Listen, defaultListen)
+	}
+	if !loopback(host) && !c.ListenAnywhere {
+		return fault.New(fault.Invalid, "--listen %s is not loopback: whoever reaches it could run programs here, for there is no authentication yet. "+
+			"Listen on 127.0.0.1, or say --insecure-listen-anywhere if something else keeps strangers away", c.Listen)
+	}
+	for i, name := range c.Hosts {
+		c.Hosts[i] = strings.ToLower(name)
+	}
+	switch {
+	case c.Overcommit < 1 || c.Overcommit > 100:
+		return fault.New(fault.Invalid, "--overcommit %v: it can be from 1 to 100", c.Overcommit)
+	case c.PIDsLimit < 16:
+		return fault.New(fault.Invalid, "--pids-limit %d: it can be 16 or more", c.PIDsLimit)
+	case c.Retention < time.Hour:
+		return fault.New(fault.Invalid, "--retention %s: it can be 1h or more, as long as ECS shows stopped tasks", c.Retention)
+	case c.LogMaxFiles < 2:
+		return fault.New(fault.Invalid, "--log-max-files %d: it can be 2 or more", c.LogMaxFiles)
+	case c.LogMaxSize < 64<<10:
+		return fault.New(fault.Invalid, "--log-max-size %d: it can be 64KiB or more", c.LogMaxSize)
+	case len(c.Account) != 12 || strings.Trim(c.Account, "0123456789") != "":
+		return fault.New(fault.Invalid, "--account %q: it has 12 digits", c.Account)
+	}
+	if c.BridgeSubnet != "" {
+		if _, _, err := net.ParseCIDR(c.BridgeSubnet); err != nil {
+			return fault.New(fault.Invalid, "--bridge-subnet %q is not a CIDR, as in 10.88.0.0/16", c.BridgeSubnet)
+		}
+	}
+	return nil
+}
+
+func loopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+// endpoint is where clients on this host find the server.
+func (c *serverConfig) endpoint() string {
+	host, port, err := net.SplitHostPort(c.Listen)
+	if ip := net.ParseIP(host); err == nil && (host == "" || ip != nil && ip.IsUnspecified()) {
+		return "http://" + net.JoinHostPort("127.0.0.1", port)
+	}
+	return "http://" + c.Listen
+}
+
+func (a *app) serverCommand() *cobra.Command {
+	var config serverConfig
+	c := &cobra.Command{
+		Use:   "server",
+		Short: "Run the server in the foreground",
+		Long: "Run the server in the foreground. It supervises its own containerd and keeps everything\n" +
+			"in its state directory, so several servers can run side by side with different state\n" +
+			"directories and ports. Ending the server never ends a task; the next one takes them over.",
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			if err := config.check(); err != nil {
+				return err
+			}
+			log, err := a.logger(config)
+			if err != nil {
+				return err
+			}
+			defer log.Sync()
+			ctx, stop := signal.NotifyContext(c.Context(), syscall.SIGINT, syscall.SIGTERM)
+			defer stop()
+			return serve(ctx, config, log)
+		},
+	}
+	config.flags(c.Flags())
+	complete(c, "log-level", "debug", "info", "warn", "error")
+	complete(c, "log-format", "console", "json")
+	return c
+}
+
+// logger returns a logger on standard error.
+func (a *app) logger(config serverConfig) (*zap.Logger, error) {
+	level, err := zapcore.ParseLevel(config.LogLevel)
+	if err != nil {
+		return nil, fault.New(fault.Invalid, "--log-level %q: it can be debug, info, warn or error", config.LogLevel)
+	}
+	enc := zap.NewProductionEncoderConfig()
+	enc.EncodeTime = zapcore.RFC3339NanoTimeEncoder
+	enc.EncodeDuration = zapcore.StringDurationEncoder
+	var encoder zapcore.Encoder
+	switch config.LogFormat {
+	case "json":
+		encoder = zapcore.NewJSONEncoder(enc)
+	case "console":
+		enc.EncodeLevel = zapcore.CapitalLevelEncoder
+		encoder = zapcore.NewConsoleEncoder(enc)
+	default:
+		return nil, fault.New(fault.Invalid, "--log-format %q: it can be console or json", config.LogFormat)
+	}
+	return zap.New(zapcore.NewCore(encoder, zapcore.Lock(zapcore.AddSync(a.err)), level)), nil
+}
+
+// libexec returns where the programs that Berth stands on are: where the flag
+// says, or libexec beside the directory of this program.
+func libexec(flag string) string {
+	if flag != "" {
+		return flag
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return "libexec"
+	}
+	return filepath.Join(filepath.Dir(self), "libexec")
+}
