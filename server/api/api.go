@@ -117,10 +117,10 @@ type TagList struct {
 // LogLine is one line that a container wrote.
 type LogLine struct {
 	Cursor    string    `json:"cursor" doc:"Where this line is; as Last-Event-ID it resumes after the line"`
-	At        time.Time `json:"at"`
+	At        time.Time `json:"time"`
 	Container string    `json:"container"`
 	Stream    string    `json:"stream" enum:"stdout,stderr,berth" doc:"berth is not the container: it says which lines are missing"`
-	Text      string    `json:"text" doc:"Without its line end; bytes that are not UTF-8 are replaced"`
+	Text      string    `json:"message" doc:"Without its line end; bytes that are not UTF-8 are replaced"`
 	Partial   bool      `json:"partial,omitempty" doc:"The line goes on in the next one of this container and stream"`
 }
 
