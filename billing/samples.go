@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"math/bits"
 	"time"
 
 	"berth/task"
@@ -13,16 +12,23 @@ import (
 // Samples are packed because there are 86,400 a day of each task. The first
 // byte is the version of the form. Then each sample is a mask of the fields
 // whose value is not the one expected, in two bytes, and their differences from
-// that as zigzag varints. Expected is, for a field that only grows, that it
-// grows as it did before; for the others, that they stay. Arithmetic wraps, so
-// every value can be written.
+// that. Expected is that time and CPU time grow as they did before, that the
+// working set grows as memory does, and that everything else stays. Arithmetic
+// wraps, so every value can be written.
 const packVersion = 1
 
 // fields is the time in milliseconds and the counters, in the order of the form.
 const fields = 16
 
-// steady are the fields that are expected to grow as they did before.
-const steady = 1<<0 | 1<<1 | 1<<2 | 1<<3 | 1<<4 | 1<<10 | 1<<11 | 1<<12 | 1<<13 | 1<<14 | 1<<15
+// steady are the fields that are expected to grow as they did before: the time,
+// and what counts CPU time and periods.
+const steady = 1<<0 | 1<<1 | 1<<2 | 1<<3 | 1<<4
+
+const memoryField, workingSetField = 5, 6
+
+// grains are what the differences of a field are usually multiples of: cgroup
+// v2 counts CPU time in microseconds, memory and disks count in pages.
+var grains = [fields]int64{1, 1000, 1000, 1, 1, 4096, 4096, 4096, 1, 1, 4096, 4096, 1, 1, 1, 1}
 
 func values(s task.Sample) [fields]uint64 {
 	c := s.Counters
@@ -47,9 +53,13 @@ type state struct {
 	begun      bool // there was a first sample, so that there is a step from now on
 }
 
-func (p *state) expected(i int) uint64 {
-	if steady>>i&1 == 1 {
+// expected returns the value of field i after the fields before it, v.
+func (p *state) expected(i int, v *[fields]uint64) uint64 {
+	switch {
+	case steady>>i&1 == 1:
 		return p.last[i] + p.step[i]
+	case i == workingSetField:
+		return p.last[i] + v[memoryField] - p.last[memoryField]
 	}
 	return p.last[i]
 }
@@ -78,9 +88,9 @@ func (p *packer) add(s task.Sample) {
 	p.data = append(p.data, 0, 0)
 	var mask uint16
 	for i := range v {
-		if d := v[i] - p.expected(i); d != 0 {
+		if d := v[i] - p.expected(i, &v); d != 0 {
 			mask |= 1 << i
-			p.data = binary.AppendVarint(p.data, int64(d))
+			p.data = appendDifference(p.data, int64(d), grains[i])
 		}
 	}
 	binary.LittleEndian.PutUint16(p.data[at:], mask)
@@ -114,20 +124,54 @@ func Unpack(data []byte) ([]task.Sample, error) {
 		data = data[2:]
 		var v [fields]uint64
 		for i := range v {
-			v[i] = p.expected(i)
-		}
-		for ; mask != 0; mask &= mask - 1 {
-			d, n := binary.Varint(data)
+			v[i] = p.expected(i, &v)
+			if mask>>i&1 == 0 {
+				continue
+			}
+			d, n := difference(data, grains[i])
 			if n <= 0 {
 				return nil, errTruncated
 			}
-			data = data[n:]
-			v[bits.TrailingZeros16(mask)] += uint64(d)
+			data, v[i] = data[n:], v[i]+uint64(d)
 		}
 		p.take(v)
 		samples = append(samples, sampleOf(v))
 	}
 	return samples, nil
+}
+
+// appendDifference writes d, which is not zero, as a zigzag varint: a number of
+// grains with a 0 bit behind it, or d itself with a 1 bit, or, if d is too large
+// for that, a lone 1 bit and then d.
+func appendDifference(data []byte, d, grain int64) []byte {
+	switch {
+	case grain > 1 && d%grain == 0:
+		return binary.AppendVarint(data, d/grain<<1)
+	case grain > 1 && d<<1>>1 == d:
+		return binary.AppendVarint(data, d<<1|1)
+	case grain > 1:
+		data = binary.AppendVarint(data, 1)
+	}
+	return binary.AppendVarint(data, d)
+}
+
+// difference is the inverse of appendDifference; n is how many bytes it read,
+// not above 0 if there are too few.
+func difference(data []byte, grain int64) (d int64, n int) {
+	d, n = binary.Varint(data)
+	switch {
+	case n <= 0 || grain == 1:
+		return d, n
+	case d&1 == 0:
+		return d >> 1 * grain, n
+	case d != 1:
+		return d >> 1, n
+	}
+	d, more := binary.Varint(data[n:])
+	if more <= 0 {
+		return 0, 0
+	}
+	return d, n + more
 }
 
 var errTruncated = errors.New("packed samples end in the middle")

@@ -19,7 +19,7 @@ func TestPack(t *testing.T) {
 		for range rapid.IntRange(0, 20).Draw(rt, "samples") {
 			var v [fields]uint64
 			for i := range v {
-				v[i] = rapid.Uint64().Draw(rt, "value")
+				v[i] = rapid.Uint64().Draw(rt, "value") &^ rapid.SampledFrom([]uint64{0, 4095}).Draw(rt, "page")
 			}
 			v[0] %= 1 << 45 // a time that has a year
 			in = append(in, sampleOf(v))
@@ -55,8 +55,8 @@ func busy(n int) []task.Sample {
 	var c task.Counters
 	var all []task.Sample
 	for range n {
-		c.CPUNanos += 250_000_000 + r.Uint64N(4_000_000)
-		c.ThrottledNanos += 700_000_000 + r.Uint64N(8_000_000)
+		c.CPUNanos += 250_000_000 + r.Uint64N(4_000)*1000
+		c.ThrottledNanos += 700_000_000 + r.Uint64N(8_000)*1000
 		c.Periods += 10
 		c.ThrottledPeriods += 9 + r.Uint64N(2)
 		c.MemoryBytes = 100<<20 + 4096*r.Uint64N(64)
