@@ -57,7 +57,7 @@ func kind(err error) fault.Kind {
 	return fault.Unavailable
 }
 
-// resolveText spells a failure to resolve as Fargate does, with the name once.
+// resolveError spells a failure to resolve as Fargate does, with the name once.
 func resolveError(n name, err error) error {
 	if strings.HasPrefix(err.Error(), n.String()+": ") {
 		return &text{"failed to resolve ref " + err.Error(), err}

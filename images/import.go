@@ -239,3 +239,19 @@ func (s *Store) unpack(ctx context.Context, desc ocispec.Descriptor) error {
 	img := client.NewImageWithPlatform(s.Client, images.Image{Name: desc.Digest.String(), Target: desc}, s.platform)
 	return img.Unpack(ctx, s.Snapshotter)
 }
+
+// errReader remembers the error that ended a stream, and how far it got.
+type errReader struct {
+	io.Reader
+	n   int64
+	err error
+}
+
+func (r *errReader) Read(p []byte) (int, error) {
+	n, err := r.Reader.Read(p)
+	r.n += int64(n)
+	if err != nil && !errors.Is(err, io.EOF) {
+		r.err = err
+	}
+	return n, err
+}

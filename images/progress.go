@@ -2,6 +2,7 @@ package images
 
 import (
 	"context"
+	"errors"
 	"iter"
 	"slices"
 	"sync"
@@ -76,6 +77,9 @@ func (p *progress) end(err error) {
 	p.ended = true
 	if err != nil {
 		p.now.Status, p.now.Reason = failed, fault.Message(err)
+		if errors.Is(err, context.Canceled) {
+			p.now.Reason = "no task wants it any more"
+		}
 		return
 	}
 	p.now.Status = done

@@ -11,7 +11,6 @@ package images
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -285,20 +284,4 @@ func (s *Store) use(ctx context.Context, ref string) (bool, error) {
 		return false, fmt.Errorf("note use of image %s: %w", ref, err)
 	}
 	return true, nil
-}
-
-// errReader remembers the error that ended a stream, and how far it got.
-type errReader struct {
-	io.Reader
-	n   int64
-	err error
-}
-
-func (r *errReader) Read(p []byte) (int, error) {
-	n, err := r.Reader.Read(p)
-	r.n += int64(n)
-	if err != nil && !errors.Is(err, io.EOF) {
-		r.err = err
-	}
-	return n, err
 }

@@ -157,24 +157,37 @@ func (w *Writer) stamp() []byte {
 	return appendStamp(make([]byte, 0, stampLen), w.last)
 }
 
-// flush writes buf, after the news of what was lost before.
+// flush writes buf, after the news of what was lost before. Without room for the
+// news there is none for what follows it: the news must stand where the gap is.
 func (w *Writer) flush(stamp []byte) {
-	if len(w.buf) == 0 {
-		return
+	if w.confess(stamp) {
+		w.lost += entries(w.buf) - w.append(w.buf)
+	} else {
+		w.lost += entries(w.buf)
 	}
-	if w.lost > 0 {
-		note := fmt.Appendf(nil, "%d log entries were lost here: %v", w.lost, w.why)
-		if w.append(appendRecord(nil, stamp, Note, false, note)) == 1 {
-			w.lost = 0
-		}
-	}
-	w.lost += entries(w.buf) - w.append(w.buf)
 	w.buf = w.buf[:0]
+}
+
+// confess writes down how many entries were lost, if any were. It reports whether
+// that is known now.
+func (w *Writer) confess(stamp []byte) bool {
+	if w.lost == 0 {
+		return true
+	}
+	note := fmt.Appendf(nil, "%d log entries were lost here: %v", w.lost, w.why)
+	if w.append(appendRecord(nil, stamp, Note, false, note)) == 0 {
+		return false
+	}
+	w.lost = 0
+	return true
 }
 
 // append writes records and returns how many of them are in the log now. A torn
 // one is taken back.
 func (w *Writer) append(records []byte) (written int64) {
+	if len(records) == 0 {
+		return 0
+	}
 	if w.size > 0 && w.size+int64(len(records)) > w.MaxSize {
 		if err := w.rotate(); err != nil {
 			w.why = err
@@ -270,12 +283,7 @@ func (w *Writer) Close() error {
 		}
 	}
 	w.flush(stamp)
-	if w.lost > 0 {
-		note := fmt.Appendf(nil, "%d log entries were lost here: %v", w.lost, w.why)
-		if w.append(appendRecord(nil, stamp, Note, false, note)) == 1 {
-			w.lost = 0
-		}
-	}
+	w.confess(stamp)
 	lost, why := w.lost, w.why
 	w.mu.Unlock()
 

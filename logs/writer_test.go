@@ -220,3 +220,30 @@ func BenchmarkWriter(b *testing.B) {
 	b.ReportMetric(float64(b.N)*640/b.Elapsed().Seconds(), "lines/s")
 	closeWriter(b, w)
 }
+
+// What cannot be written is counted, and told where it is missing.
+func TestWriterCountsLosses(t *testing.T) {
+	dir := t.TempDir()
+	w := open(t, dir, 1<<20, 2)
+	w.Write(Stdout, []byte("a\n"))
+	good := w.file
+	broken, err := os.Open(good.Name()) // cannot be written to
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer broken.Close()
+	w.file = broken
+	w.Write(Stdout, []byte("b\nc\n"))
+	w.Write(Stderr, []byte("d\nhalf"))
+	w.file = good
+	w.Write(Stdout, []byte("e\n"))
+	closeWriter(t, w)
+	var got []string
+	for line := range strings.Lines(content(t, dir)) {
+		got = append(got, strings.TrimSuffix(line[stampLen+1:], "\n"))
+	}
+	if len(got) != 4 || got[0] != "stdout F a" || !strings.HasPrefix(got[1], "berth F 3 log entries were lost here: ") ||
+		got[2] != "stdout F e" || got[3] != "stderr P half" {
+		t.Errorf("got %q", got)
+	}
+}
