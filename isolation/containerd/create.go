@@ -8,12 +8,14 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"time"
 
 	tasks "github.com/containerd/containerd/api/services/tasks/v1"
 	"github.com/containerd/containerd/api/types"
 	"github.com/containerd/containerd/api/types/runc/options"
 	"github.com/containerd/containerd/v2/core/containers"
 	"github.com/containerd/containerd/v2/core/mount"
+	"github.com/containerd/containerd/v2/core/snapshots"
 	"github.com/containerd/errdefs"
 	"github.com/containerd/errdefs/pkg/errgrpc"
 	"github.com/containerd/typeurl/v2"
@@ -78,26 +80,31 @@ func (r *Runtime) create(ctx context.Context, c isolation.Container, n task.Netw
 	if err != nil {
 		return err
 	}
+	stop, err := stopSignal(img.config.StopSignal)
+	if err != nil {
+		return err
+	}
+	// From here on Remove knows of the container, and of its snapshot.
+	if err := save(dir, containerFile, containerRecord{Name: c.Name, StopSignal: uint32(stop), Terminal: c.Terminal}); err != nil {
+		return err
+	}
+	if err := writeEtc(dir, c, n); err != nil {
+		return err
+	}
+	rootfs, err := r.rootfs(ctx, id, img)
+	if err != nil {
+		return err
+	}
 	name := c.User
 	if name == "" {
 		name = img.config.User
 	}
-	who, err := r.user(ctx, img, name)
+	who, err := r.user(img, rootfs, name)
 	if err != nil {
 		return err
 	}
 	spec, err := r.spec(c, img, who)
 	if err != nil {
-		return err
-	}
-	stop, err := stopSignal(img.config.StopSignal)
-	if err != nil {
-		return err
-	}
-	if err := save(dir, containerFile, containerRecord{Name: c.Name, StopSignal: uint32(stop), Terminal: c.Terminal}); err != nil {
-		return err
-	}
-	if err := writeEtc(dir, c, n); err != nil {
 		return err
 	}
 	specAny, err := typeurl.MarshalAny(spec)
@@ -108,8 +115,6 @@ func (r *Runtime) create(ctx context.Context, c isolation.Container, n task.Netw
 	if err != nil {
 		return err
 	}
-	// The container is made before its snapshot and names it, so containerd's
-	// garbage collector never sees the snapshot without an owner.
 	_, err = r.Client.ContainerService().Create(ctx, containers.Container{
 		ID:          id,
 		Labels:      map[string]string{labelTask: string(c.Task), labelContainer: c.Name},
@@ -122,30 +127,37 @@ func (r *Runtime) create(ctx context.Context, c isolation.Container, n task.Netw
 	if err != nil && !errdefs.IsAlreadyExists(err) {
 		return fmt.Errorf("create container %s: %w", id, err)
 	}
-	_, err = r.Client.SnapshotService(r.Snapshotter).Prepare(ctx, id, img.chain)
-	if errdefs.IsNotFound(err) {
-		return errGone
+	return r.createTask(ctx, c.Task, c.Name, c.Terminal, rootfs)
+}
+
+// rootfs makes a container's root file system, if it is not there. Nobody owns
+// it until the container is made; the label keeps containerd's garbage
+// collector from it all the same.
+func (r *Runtime) rootfs(ctx context.Context, rid string, img image) ([]mount.Mount, error) {
+	s := r.Client.SnapshotService(r.Snapshotter)
+	keep := snapshots.WithLabels(map[string]string{"containerd.io/gc.root": r.Now().UTC().Format(time.RFC3339)})
+	mounts, err := s.Prepare(ctx, rid, img.chain, keep)
+	if errdefs.IsAlreadyExists(err) {
+		mounts, err = s.Mounts(ctx, rid)
+	} else if errdefs.IsNotFound(err) {
+		return nil, errGone
 	}
-	if err != nil && !errdefs.IsAlreadyExists(err) {
-		return fmt.Errorf("create root file system of container %s: %w", id, err)
+	if err != nil {
+		return nil, fmt.Errorf("create root file system of container %s: %w", rid, err)
 	}
-	return r.createTask(ctx, c.Task, c.Name, c.Terminal)
+	return mounts, nil
 }
 
 // createTask makes the container's process, up to the point where it would
 // execute its program.
-func (r *Runtime) createTask(ctx context.Context, id task.ID, name string, terminal bool) error {
+func (r *Runtime) createTask(ctx context.Context, id task.ID, name string, terminal bool, rootfs []mount.Mount) error {
 	rid := runtimeID(id, name)
-	mounts, err := r.Client.SnapshotService(r.Snapshotter).Mounts(ctx, rid)
-	if err != nil {
-		return fmt.Errorf("mount root file system of container %s: %w", rid, err)
-	}
 	logger := r.logURI(id, name)
-	req := &tasks.CreateTaskRequest{ContainerID: rid, Terminal: terminal, Stdout: logger, Stderr: logger, Rootfs: wireMounts(mounts)}
+	req := &tasks.CreateTaskRequest{ContainerID: rid, Terminal: terminal, Stdout: logger, Stderr: logger, Rootfs: wireMounts(rootfs)}
 	if terminal {
 		req.Stderr = "" // A terminal has one stream.
 	}
-	_, err = r.tasks().Create(ctx, req)
+	_, err := r.tasks().Create(ctx, req)
 	if err = errgrpc.ToNative(err); err != nil && !errdefs.IsAlreadyExists(err) {
 		return startFault(err, rid)
 	}

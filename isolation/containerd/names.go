@@ -34,9 +34,11 @@ func runtimeID(id task.ID, container string) string {
 //	StateDir/network.json, StateDir/cni/       the bridge's subnet, and who has which address in it
 //	RunDir/netns/<task>                        the task's network namespace is mounted here
 //	RunDir/runc/                               runc's own state
+//	RunDir/look                                empty; images are mounted here out of everybody's sight
 func (c Config) tasksDir() string { return filepath.Join(c.StateDir, "tasks") }
 func (c Config) netnsDir() string { return filepath.Join(c.RunDir, "netns") }
 func (c Config) runcDir() string  { return filepath.Join(c.RunDir, "runc") }
+func (c Config) lookDir() string  { return filepath.Join(c.RunDir, "look") }
 
 func (c Config) taskDir(id task.ID) string { return filepath.Join(c.tasksDir(), string(id)) }
 func (c Config) netns(id task.ID) string   { return filepath.Join(c.netnsDir(), string(id)) }

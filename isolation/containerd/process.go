@@ -78,7 +78,11 @@ func (r *Runtime) start(ctx context.Context, id task.ID, c containerRecord) (sta
 		return intent, nil // It was started, and may have ended or been lost since.
 	case !begun && !exists:
 		// Its shim was killed before it was ever started.
-		if err := r.createTask(ctx, id, c.Name, c.Terminal); err != nil {
+		rootfs, err := r.Client.SnapshotService(r.Snapshotter).Mounts(ctx, rid)
+		if err != nil {
+			return startRecord{}, fmt.Errorf("find root file system of container %s: %w", rid, err)
+		}
+		if err := r.createTask(ctx, id, c.Name, c.Terminal, rootfs); err != nil {
 			return startRecord{}, err
 		}
 	}

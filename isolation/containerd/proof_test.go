@@ -128,7 +128,10 @@ func TestConfinement(t *testing.T) {
 	b.want(r, "interfaces", fmt.Sprintf("[lo [127.0.0.1/8 ::1/128] eth0 [%s/20]]", n.IPv4))
 	b.want(r, "hostname", "my-host")
 	b.want(r, "cwd", "/work/here")
-	b.want(r, "devices", "[/dev/fd /dev/full /dev/mqueue /dev/null /dev/ptmx /dev/pts /dev/random /dev/shm /dev/stderr /dev/stdin /dev/stdout /dev/tty /dev/urandom /dev/zero]")
+	if devices := strings.Replace(fmt.Sprint(r["devices"]), "/dev/core ", "", 1); // a link to /proc/kcore, which is masked
+	devices != "[/dev/fd /dev/full /dev/mqueue /dev/null /dev/ptmx /dev/pts /dev/random /dev/shm /dev/stderr /dev/stdin /dev/stdout /dev/tty /dev/urandom /dev/zero]" {
+		t.Errorf("devices = %s", devices)
+	}
 	if env := fmt.Sprint(r["env"]); env != "[PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOSTNAME=my-host FROM=image BOTH=ours OURS=1 HOME=/root]" {
 		b.Errorf("env = %s", env)
 	}
@@ -228,7 +231,9 @@ func TestInitReapsOrphans(t *testing.T) {
 	b, _ := newBox(t, small)
 	b.run(isolation.Container{Name: "without", Command: []string{"orphans", "3"}})
 	b.run(isolation.Container{Name: "with", Command: []string{"orphans", "3"}, Init: true})
-	b.run(isolation.Container{Name: "stopped", Command: []string{"sleep", "1h"}, Init: true})
+	b.run(isolation.Container{Name: "stopped", Command: []string{"sleep", "1h", "8081"}, Init: true})
+	b.run(isolation.Container{Name: "ready", Command: []string{"dial", "8081"}})
+	b.wait("ready")
 	if e := b.wait("without"); e.Code != 3 {
 		t.Errorf("without an init process: %+v, want 3 zombies", e)
 	}
@@ -270,8 +275,12 @@ func TestCPU(t *testing.T) {
 	b.wait("spin")
 	r := b.report("spin")
 	cpu, elapsed := r["cpu"].(float64), r["elapsed"].(float64)
-	if share := cpu / elapsed; share < 0.25*0.95 || share > 0.25*1.05 {
-		t.Errorf("the program got %.2f s of CPU in %.2f s, %.4f CPUs; want 0.25 ± 5 %%", cpu, elapsed, share)
+	tolerance := 0.05
+	if emulated {
+		tolerance = 0.6 // Its clock ticks late, and that is when the kernel enforces.
+	}
+	if share := cpu / elapsed; share < 0.25*(1-tolerance) || share > 0.25*(1+tolerance) {
+		t.Errorf("the program got %.2f s of CPU in %.2f s, %.4f CPUs; want 0.25 ± %.0f %%", cpu, elapsed, share, 100*tolerance)
 	} else {
 		t.Logf("%.3f s of CPU in %.3f s: %.4f CPUs", cpu, elapsed, share)
 	}
@@ -301,17 +310,17 @@ func TestForkBomb(t *testing.T) {
 		slowest = max(slowest, time.Since(begin))
 	}
 	t.Logf("at most %d processes and threads; the slowest answer took %v", most, slowest)
-	if most < 150 || most > 200 {
+	if most < 150 && !emulated || most > 200 {
 		t.Errorf("the task had up to %d processes and threads; want about 200 and never more", most)
 	}
-	if slowest > time.Second {
+	if slowest > time.Second && !emulated {
 		t.Errorf("containerd took %v to answer", slowest)
 	}
 	begin := time.Now()
 	if err := b.rt.Remove(t.Context(), b.id); err != nil {
 		t.Error(err)
 	}
-	if took := time.Since(begin); took > 10*time.Second {
+	if took := time.Since(begin); took > 10*time.Second && !emulated {
 		t.Errorf("Remove took %v", took)
 	}
 }

@@ -101,7 +101,7 @@ func New(c Config) (*Runtime, error) {
 	if c.PIDs == 0 {
 		c.PIDs = DefaultPIDs
 	}
-	for _, dir := range []string{c.tasksDir(), c.netnsDir()} {
+	for _, dir := range []string{c.tasksDir(), c.netnsDir(), c.lookDir()} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return nil, fmt.Errorf("make directories: %w", err)
 		}

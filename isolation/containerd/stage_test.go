@@ -37,10 +37,11 @@ import (
 	"berth/task"
 )
 
-// These tests need root. Two variables steer them:
+// These tests need root. Three variables steer them:
 //
-//	BERTH_LIBEXEC     where containerd, runc and the CNI plugins are; default bin/libexec
-//	BERTH_TEST_STATE  a directory for state, where overlayfs works; default a temporary one
+//	BERTH_LIBEXEC        where containerd, runc and the CNI plugins are; default bin/libexec
+//	BERTH_TEST_STATE     a directory for state, where overlayfs works; default a temporary one
+//	BERTH_TEST_EMULATED  if set, the CPU is emulated and slow: how long things take says nothing
 //
 // berth-log, berth-init and probe are built if they are not in BERTH_LIBEXEC.
 
@@ -55,6 +56,8 @@ type stage struct {
 }
 
 var shared *stage
+
+var emulated = os.Getenv("BERTH_TEST_EMULATED") != ""
 
 func TestMain(m *testing.M) {
 	if part := os.Getenv(childEnv); part != "" {

@@ -1,18 +1,17 @@
 package containerd
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
 
 	"github.com/containerd/containerd/v2/core/mount"
-	"github.com/containerd/errdefs"
 	"github.com/moby/sys/user"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -32,8 +31,9 @@ type userKey struct{ chain, spec string }
 // user returns whom a container's process runs as. spec is user, uid,
 // user:group, uid:gid, uid:group or user:gid, with names of the image's
 // /etc/passwd and /etc/group; empty is root. Supplementary groups are those of
-// the image's /etc/group. Somebody who is not there is the user's fault.
-func (r *Runtime) user(ctx context.Context, img image, spec string) (specs.User, error) {
+// the image's /etc/group. Somebody who is not there is the user's fault. rootfs
+// is a file system made from the image.
+func (r *Runtime) user(img image, rootfs []mount.Mount, spec string) (specs.User, error) {
 	key := userKey{img.chain, spec}
 	r.users.mu.Lock()
 	u, ok := r.users.by[key]
@@ -41,12 +41,12 @@ func (r *Runtime) user(ctx context.Context, img image, spec string) (specs.User,
 	if ok {
 		return u, nil
 	}
-	err := r.withImage(ctx, img, func(root string) (err error) {
+	err := lookInto(rootfs, r.lookDir(), func(root string) (err error) {
 		u, err = lookUp(root, spec)
 		return err
 	})
 	if err != nil {
-		return specs.User{}, err
+		return specs.User{}, fmt.Errorf("look for user %q in image %s: %w", spec, img.name, err)
 	}
 	r.users.mu.Lock()
 	defer r.users.mu.Unlock()
@@ -57,35 +57,61 @@ func (r *Runtime) user(ctx context.Context, img image, spec string) (specs.User,
 	return u, nil
 }
 
-// withImage mounts an image's root file system, read-only, for as long as do
-// looks at it.
-func (r *Runtime) withImage(ctx context.Context, img image, do func(root string) error) error {
-	ctx, release, err := r.Client.WithLease(ctx)
-	if err != nil {
-		return fmt.Errorf("look into image %s: %w", img.name, err)
-	}
-	last := context.WithoutCancel(ctx)
-	defer release(last)
+// lookInto mounts a root file system, read-only, at dir for as long as do looks
+// at it, in a mount namespace that ends with do, or with this process: the mount
+// can neither be seen by others nor be left behind.
+func lookInto(rootfs []mount.Mount, dir string, do func(root string) error) error {
+	done := make(chan error)
+	go func() {
+		// The thread is never unlocked: it ends with this goroutine, and the
+		// namespace with it.
+		runtime.LockOSThread()
+		done <- func() error {
+			if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
+				return os.NewSyscallError("unshare", err)
+			}
+			if err := unix.Mount("", "/", "", unix.MS_PRIVATE|unix.MS_REC, ""); err != nil {
+				return os.NewSyscallError("mount", err)
+			}
+			for _, m := range rootfs {
+				if err := mountReadonly(m, dir); err != nil {
+					return fmt.Errorf("mount %s: %w", m.Type, err)
+				}
+			}
+			return do(dir)
+		}()
+	}()
+	return <-done
+}
 
-	views := r.Client.SnapshotService(r.Snapshotter)
-	dir, err := os.MkdirTemp(r.RunDir, "look.")
-	if err != nil {
-		return fmt.Errorf("look into image %s: %w", img.name, err)
+// mountReadonly mounts what a snapshotter says, without the writable layer.
+// It changes the thread's working directory.
+func mountReadonly(m mount.Mount, dir string) error {
+	if m.Type != "overlay" {
+		m.Options = append(slices.Clone(m.Options), "ro")
+		return m.Mount(dir)
 	}
-	defer os.Remove(dir)
-	key := "look/" + strings.TrimPrefix(dir, r.RunDir)
-	mounts, err := views.View(ctx, key, img.chain)
-	if errdefs.IsNotFound(err) {
-		return errGone
+	var lower []string
+	for _, o := range m.Options {
+		if list, ok := strings.CutPrefix(o, "lowerdir="); ok {
+			lower = strings.Split(list, ":")
+		}
 	}
-	if err != nil {
-		return fmt.Errorf("look into image %s: %w", img.name, err)
+	if len(lower) == 1 { // Overlayfs wants two.
+		return os.NewSyscallError("mount", unix.Mount(lower[0], dir, "", unix.MS_BIND|unix.MS_RDONLY, ""))
 	}
-	defer views.Remove(last, key)
-	if err := mount.All(mounts, dir); err != nil {
-		return fmt.Errorf("mount image %s: %w", img.name, err)
+	// The options of a mount have to fit into a page: paths are made relative
+	// to the snapshots' directory, <snapshots>/<number>/fs.
+	if len(lower) > 0 {
+		base := filepath.Dir(filepath.Dir(lower[0]))
+		if err := unix.Chdir(base); err != nil {
+			return os.NewSyscallError("chdir", err)
+		}
+		for i, l := range lower {
+			lower[i] = strings.TrimPrefix(l, base+"/")
+		}
 	}
-	return errors.Join(do(dir), mount.UnmountAll(dir, unix.MNT_DETACH))
+	return os.NewSyscallError("mount", unix.Mount("overlay", dir, "overlay", unix.MS_RDONLY, "lowerdir="+strings.Join(lower, ":")))
 }
 
 func lookUp(root, spec string) (specs.User, error) {

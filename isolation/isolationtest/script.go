@@ -3,6 +3,7 @@ package isolationtest
 import (
 	"path"
 	"strconv"
+	"strings"
 	"time"
 
 	"berth/fault"
@@ -31,9 +32,13 @@ const forever = 100 * 365 * 24 * time.Hour
 //	trap TERM 3s   runs until it gets the stop signal, and 3 s longer
 //	ignore TERM    runs until it is killed
 //	listen 80      serves TCP port 80
-//	dial 80        ends well if somebody in its task serves that port, with 1 if not
+//	dial 80        ends well as soon as somebody in its task serves that port on
+//	               loopback, with 1 if nobody does; with 127.0.0.1:80 it tries once
 //	pids           ends with the number of processes that it can see as code
 //	/missing       is not in the image, which is the user's fault
+//
+// The words sleep, trap and ignore may be followed by one more, the TCP port
+// that the program serves as soon as it is ready for signals.
 //
 // A leading /probe, the entry point of the real image, is passed over. Anything
 // else ends well at once.
@@ -56,20 +61,20 @@ func parse(command []string) (script, error) {
 	}
 	switch word(0) {
 	case "sleep", "spin":
-		return script{runs: duration(1)}, nil
+		return script{runs: duration(1), listens: word(2)}, nil
 	case "exit":
 		code, _ := strconv.Atoi(word(1))
 		return script{code: code}, nil
 	case "oom":
 		return script{oom: true}, nil
 	case "trap":
-		return script{runs: forever, lingers: duration(2)}, nil
+		return script{runs: forever, lingers: duration(2), listens: word(3)}, nil
 	case "ignore":
-		return script{runs: forever, ignores: true}, nil
+		return script{runs: forever, ignores: true, listens: word(2)}, nil
 	case "listen":
 		return script{runs: forever, listens: word(1)}, nil
 	case "dial":
-		return script{dials: word(1)}, nil
+		return script{dials: strings.TrimPrefix(word(1), "127.0.0.1:")}, nil
 	case "pids":
 		return script{code: 1}, nil
 	case "/missing":

@@ -1,8 +1,8 @@
 // Command probe is what the tests run in containers: it does for real what
 // isolationtest.Fake plays, and looks around from inside.
 //
-//	probe sleep 90s | spin 2s | exit 3 | oom 64 | trap TERM 3s | ignore TERM
-//	probe listen 80 | dial 80 | pids
+//	probe sleep 90s [PORT] | trap TERM 3s [PORT] | ignore TERM [PORT]
+//	probe spin 2s | exit 3 | oom 64 | listen 80 | dial 80 | pids
 //	probe inspect 2s      prints what it sees of itself and its surroundings, as JSON, and stays that long
 //	probe say hello 3     prints hello, and ends with code 3
 //	probe bomb            starts itself over and over
@@ -35,6 +35,7 @@ func main() {
 	signal.Notify(terminated, syscall.SIGTERM)
 	switch word(1) {
 	case "sleep":
+		serve(word(3))
 		select {
 		case <-terminated:
 			os.Exit(128 + int(syscall.SIGTERM))
@@ -48,13 +49,16 @@ func main() {
 	case "oom":
 		hog(number(word(2)) << 20)
 	case "trap":
+		serve(word(4))
 		<-terminated
 		time.Sleep(duration(word(3)))
 	case "ignore":
 		signal.Ignore(syscall.SIGTERM)
+		serve(word(3))
 		time.Sleep(time.Hour)
 	case "listen":
-		listen(word(2))
+		serve(word(2))
+		time.Sleep(time.Hour)
 	case "dial":
 		dial(word(2))
 	case "pids":
@@ -118,27 +122,31 @@ func hog(step int) {
 	}
 }
 
-func listen(port string) {
+// serve accepts connections on a port of loopback, if it is given one.
+func serve(port string) {
+	if port == "" {
+		return
+	}
 	l, err := net.Listen("tcp", "127.0.0.1:"+port)
 	if err != nil {
 		fmt.Println(err)
 		os.Exit(1)
 	}
-	for {
-		c, err := l.Accept()
-		if err != nil {
-			os.Exit(1)
+	go func() {
+		for {
+			if c, err := l.Accept(); err == nil {
+				c.Close()
+			}
 		}
-		c.Close()
-	}
+	}()
 }
 
-// dial connects to a port on loopback, for whose listener, if it starts at the
-// same time, it waits two seconds; or to an address with a port, at once.
+// dial connects to a port on loopback, for whose listener it waits, as that may
+// be starting; or to an address with a port, which it tries once.
 func dial(port string) {
 	address, tries := port, 1
 	if !strings.Contains(port, ":") {
-		address, tries = "127.0.0.1:"+port, 20
+		address, tries = "127.0.0.1:"+port, 1000
 	}
 	for range tries {
 		c, err := net.DialTimeout("tcp", address, time.Second)
