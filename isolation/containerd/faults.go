@@ -16,7 +16,7 @@ import (
 // what their definition or their image says. Everything else is the host's.
 var usersFaults = regexp.MustCompile(`executable file not found in|` +
 	`exec: ".*": .*(no such file or directory|permission denied|is a directory|not a directory)|` +
-	`exec .*: (no such file or directory|permission denied|exec format error)|` +
+	`: exec /.*: (no such file or directory|permission denied|exec format error)|` +
 	`chdir to cwd|mkdir .*: not a directory|` +
 	`sysctl|` +
 	`container init was OOM-killed|memory limit too low|` +
