@@ -100,8 +100,9 @@ type Runtime interface {
 	Wait(ctx context.Context, id task.ID, container string) (task.Exit, error)
 
 	// Stop sends the main process the image's STOPSIGNAL, SIGTERM by default.
-	// It returns at once; use Wait to learn the outcome. A container that has
-	// ended, was never started or does not exist is left as it is.
+	// It returns at once; use Wait to learn the outcome. A container that was not
+	// started yet never will be: Start is then fault.Invalid. A container that has
+	// ended or does not exist is left as it is.
 	Stop(ctx context.Context, id task.ID, container string) error
 
 	// Kill sends SIGKILL to every process of the container. Otherwise as Stop.

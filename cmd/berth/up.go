@@ -111,7 +111,7 @@ func (a *app) ready(ctx context.Context, b background, died <-chan error, dir st
 			if dots > 0 {
 				fmt.Fprintln(a.err)
 			}
-			a.note("Tasks can run since %s.", span(a.now().Sub(began)))
+			a.note("Tasks can run, after %s.", span(a.now().Sub(began)))
 			return nil
 		}
 		if err == nil {

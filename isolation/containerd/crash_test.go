@@ -186,32 +186,48 @@ func pid(run string) (int, error) {
 }
 
 // TestContainerdDies kills containerd while tasks run. They go on, those who
-// wait for them notice nothing, and the next calls find a new containerd.
+// wait for them notice nothing, the next calls find a new containerd, and how a
+// process ended in between is known.
 func TestContainerdDies(t *testing.T) {
 	b, _ := newBox(t, small)
-	b.run(isolation.Container{Name: "long", Command: []string{"trap", "TERM", "10ms"}})
-	b.run(isolation.Container{Name: "short", Command: []string{"sleep", "500ms"}})
-	type result struct {
-		exit task.Exit
-		err  error
-	}
-	results := make(chan result, 2)
+	b.run(isolation.Container{Name: "long", Command: []string{"trap", "TERM", "10ms", "8081"}})
+	b.run(isolation.Container{Name: "short", Command: []string{"sleep", "1h"}})
+	b.run(isolation.Container{Name: "unwatched", Command: []string{"sleep", "1h"}})
+	b.run(isolation.Container{Name: "ready", Command: []string{"dial", "8081"}})
+	b.wait("ready")
+	results := make(map[string]chan task.Exit)
 	for _, name := range []string{"long", "short"} {
+		results[name] = make(chan task.Exit, 1)
 		go func() {
 			e, err := b.rt.Wait(t.Context(), b.id, name)
-			results <- result{e, err}
+			if err != nil {
+				t.Errorf("Wait for %s: %v", name, err)
+			}
+			results[name] <- e
 		}()
 	}
-	time.Sleep(100 * time.Millisecond) // so that they wait
 	before, err := pid(shared.run)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := unix.Kill(before, unix.SIGKILL); err != nil {
-		t.Fatal(err)
+	victims := []int{before}
+	for _, name := range []string{"short", "unwatched"} {
+		p, err := shared.process(b.id, name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		victims = append(victims, p)
 	}
-	if r := <-results; r.err != nil || r.exit.Code != 0 {
-		t.Errorf("the one that ended meanwhile: %+v, %v", r.exit, r.err)
+	for _, p := range victims { // The supervisor leaves us a moment before it starts the next containerd.
+		if err := unix.Kill(p, unix.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if e := <-results["short"]; e.Code != 137 {
+		t.Errorf("the one that ended meanwhile: %+v", e)
+	}
+	if e := b.wait("unwatched"); e.Code != 137 {
+		t.Errorf("the one that ended meanwhile and that nobody waited for: %+v", e)
 	}
 	for try := 0; ; try++ {
 		err := b.rt.Stop(t.Context(), b.id, "long")
@@ -223,8 +239,8 @@ func TestContainerdDies(t *testing.T) {
 		}
 		time.Sleep(50 * time.Millisecond)
 	}
-	if r := <-results; r.err != nil || r.exit.Code != 0 {
-		t.Errorf("the one that went on: %+v, %v", r.exit, r.err)
+	if e := <-results["long"]; e.Code != 0 {
+		t.Errorf("the one that went on: %+v", e)
 	}
 	if after, err := pid(shared.run); err != nil || after == before {
 		t.Errorf("containerd has PID %d, as before it was killed, %v", after, err)

@@ -7,8 +7,10 @@ import (
 
 	tasks "github.com/containerd/containerd/api/services/tasks/v1"
 	tasktypes "github.com/containerd/containerd/api/types/task"
+	"github.com/containerd/containerd/v2/core/sandbox"
 	"github.com/containerd/errdefs"
 	"github.com/containerd/errdefs/pkg/errgrpc"
+	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
 	"berth/fault"
@@ -87,10 +89,13 @@ func (r *Runtime) start(ctx context.Context, id task.ID, c containerRecord) (sta
 		}
 	}
 	result := startRecord{At: r.Now().UTC().Round(0)}
+	var g errgroup.Group
+	g.Go(func() error { return r.keepExit(ctx, rid) })
 	if !begun {
-		if err := saveDurably(dir, intentFile, result); err != nil {
-			return startRecord{}, err
-		}
+		g.Go(func() error { return saveDurably(dir, intentFile, result) })
+	}
+	if err := g.Wait(); err != nil {
+		return startRecord{}, err
 	}
 	_, err = r.tasks().Start(ctx, &tasks.StartRequest{ContainerID: rid})
 	if err = errgrpc.ToNative(err); err == nil {
@@ -102,6 +107,18 @@ func (r *Runtime) start(ctx context.Context, id task.ID, c containerRecord) (sta
 		return result, nil
 	}
 	return startRecord{}, failure // The next call looks at what became of it.
+}
+
+// keepExit makes containerd remember how a process ends while containerd itself
+// is down. When it starts it does away with containers in which no process runs
+// any more, and with their exit codes, unless it has a sandbox by the name of the
+// container: so it gets one, which is an entry in its database and nothing else.
+func (r *Runtime) keepExit(ctx context.Context, rid string) error {
+	_, err := r.Client.SandboxStore().Create(ctx, sandbox.Sandbox{ID: rid, Runtime: sandbox.RuntimeOpts{Name: runcRuntime}})
+	if err != nil && !errdefs.IsAlreadyExists(err) {
+		return fmt.Errorf("keep the exit code of container %s: %w", rid, err)
+	}
+	return nil
 }
 
 // absent is the error for a container that is not there, unless err is one.
@@ -130,6 +147,9 @@ func (r *Runtime) Wait(ctx context.Context, id task.ID, name string) (task.Exit,
 		if _, found, err := load[containerRecord](dir, containerFile); err != nil || !found {
 			return task.Exit{}, absent(err, id, name)
 		}
+		if result, known, err := load[startRecord](dir, startedFile); err != nil || known && result.Failure != "" {
+			return task.Exit{}, never(err, result, name)
+		}
 		exit, err := r.await(ctx, id, name)
 		switch {
 		case err == nil:
@@ -147,6 +167,14 @@ func (r *Runtime) Wait(ctx context.Context, id task.ID, name string) (task.Exit,
 			return task.Exit{}, ctx.Err()
 		}
 	}
+}
+
+// never is the error for a process that never will be, unless err is one.
+func never(err error, result startRecord, name string) error {
+	if err != nil {
+		return err
+	}
+	return fault.New(fault.NotFound, "container %s has no process: %s", name, result.Failure)
 }
 
 // lost is the error for a process that was started and is not there, unless err
@@ -185,13 +213,45 @@ func (r *Runtime) Stop(ctx context.Context, id task.ID, name string) error {
 	if err != nil || !found {
 		return err
 	}
-	return r.signal(ctx, runtimeID(id, name), record.StopSignal)
+	return r.end(ctx, id, name, record.StopSignal)
 }
 
 // Kill implements isolation.Runtime. The main process is PID 1 of a namespace of
 // its own: with it the kernel ends all the others.
 func (r *Runtime) Kill(ctx context.Context, id task.ID, name string) error {
-	return r.signal(ctx, runtimeID(id, name), uint32(unix.SIGKILL))
+	return r.end(ctx, id, name, uint32(unix.SIGKILL))
+}
+
+// end sends a signal to a container's process, or sees to it that there never is
+// one.
+func (r *Runtime) end(ctx context.Context, id task.ID, name string, signal uint32) error {
+	annulled, err := r.annul(ctx, id, name)
+	if err != nil || annulled {
+		return err
+	}
+	return r.signal(ctx, runtimeID(id, name), signal)
+}
+
+// annul writes down that a container that was not started yet never will be. It
+// reports whether that is so.
+func (r *Runtime) annul(ctx context.Context, id task.ID, name string) (bool, error) {
+	unlock, err := r.locks.lock(ctx, id)
+	if err != nil {
+		return false, err
+	}
+	defer unlock()
+	dir := r.containerDir(id, name)
+	_, found, err := load[containerRecord](dir, containerFile)
+	if err != nil || !found {
+		return !found, err
+	}
+	if result, known, err := load[startRecord](dir, startedFile); err != nil || known {
+		return known && result.Failure != "", err
+	}
+	if _, begun, err := load[startRecord](dir, intentFile); err != nil || begun {
+		return false, err // It may run.
+	}
+	return true, save(dir, startedFile, startRecord{Failure: "it was stopped before it was started"})
 }
 
 func (r *Runtime) signal(ctx context.Context, rid string, signal uint32) error {

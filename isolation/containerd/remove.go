@@ -91,7 +91,11 @@ func (r *Runtime) removeContainer(ctx context.Context, rid string) error {
 	if err := r.deleteTask(ctx, rid); err != nil {
 		return err
 	}
-	err := r.Client.SnapshotService(r.Snapshotter).Remove(ctx, rid)
+	err := r.Client.SandboxStore().Delete(ctx, rid) // see keepExit
+	if err != nil && !errdefs.IsNotFound(err) {
+		return fmt.Errorf("remove the entry of container %s: %w", rid, err)
+	}
+	err = r.Client.SnapshotService(r.Snapshotter).Remove(ctx, rid)
 	if err != nil && !errdefs.IsNotFound(err) {
 		return fmt.Errorf("remove root file system of container %s: %w", rid, err)
 	}

@@ -66,6 +66,7 @@ type container struct {
 	timer   *time.Timer
 	exit    task.Exit
 	lost    bool
+	void    bool          // was stopped before it was started
 	done    chan struct{} // closed when exit or lost is known
 }
 
@@ -76,6 +77,15 @@ func (c *container) running() bool {
 	default:
 		return !c.started.IsZero()
 	}
+}
+
+// unstarted reports whether c is there, was never started and can be.
+func (c *container) unstarted() bool { return c != nil && c.started.IsZero() && !c.void && !c.lost }
+
+// annul makes sure that c is never started. The caller holds the Fake's mu.
+func (c *container) annul() {
+	c.void = true
+	close(c.done)
 }
 
 var _ isolation.Runtime = (*Fake)(nil)
@@ -154,6 +164,9 @@ func (f *Fake) start(p process) (isolation.Started, error) {
 	if c == nil {
 		return isolation.Started{}, fault.New(fault.NotFound, "no container %s in task %s", p.container, p.task)
 	}
+	if c.void {
+		return isolation.Started{}, fault.New(fault.Invalid, "container %s was stopped before it started", p.container)
+	}
 	if c.started.IsZero() {
 		c.started = time.Now()
 		f.starts[p]++
@@ -175,8 +188,8 @@ func (f *Fake) Wait(ctx context.Context, id task.ID, name string) (task.Exit, er
 	case <-ctx.Done():
 		return task.Exit{}, ctx.Err()
 	}
-	if c.lost {
-		return task.Exit{}, fault.New(fault.NotFound, "the process of container %s was lost", name)
+	if c.lost || c.void {
+		return task.Exit{}, fault.New(fault.NotFound, "the process of container %s was lost, or never was", name)
 	}
 	return c.exit, f.fail("wait", id)
 }
@@ -184,7 +197,9 @@ func (f *Fake) Wait(ctx context.Context, id task.ID, name string) (task.Exit, er
 // Stop implements isolation.Runtime.
 func (f *Fake) Stop(_ context.Context, id task.ID, name string) error {
 	f.mu.Lock()
-	if w, c := f.find(process{id, name}); c != nil && c.running() && !c.stopped {
+	if w, c := f.find(process{id, name}); c.unstarted() {
+		c.annul()
+	} else if c != nil && c.running() && !c.stopped {
 		c.stopped = true
 		switch s := c.script; {
 		case s.ignores:
@@ -202,7 +217,9 @@ func (f *Fake) Stop(_ context.Context, id task.ID, name string) error {
 // Kill implements isolation.Runtime.
 func (f *Fake) Kill(_ context.Context, id task.ID, name string) error {
 	f.mu.Lock()
-	if w, c := f.find(process{id, name}); c != nil && c.running() {
+	if w, c := f.find(process{id, name}); c.unstarted() {
+		c.annul()
+	} else if c != nil && c.running() {
 		w.end(c, task.Exit{Code: 128 + 9})
 	}
 	f.mu.Unlock()

@@ -376,8 +376,12 @@ func stopBeforeStart(b *bench) {
 	b.create("main", "exit", "5")
 	b.stop("main")
 	b.kill("main")
-	b.start("main")
-	b.wantCode("main", 5)
+	for range 2 {
+		_, err := b.rt.Start(b.ctx(), b.id, "main")
+		b.wantKind("Start after Stop", err, fault.Invalid)
+		_, err = b.rt.Wait(b.ctx(), b.id, "main")
+		b.wantKind("Wait for what was stopped before it started", err, fault.NotFound)
+	}
 }
 
 func lostProcess(b *bench) {
@@ -440,6 +444,8 @@ func usersFaults(b *bench) {
 		}
 		b.wantKind("a program that is not there", err, fault.Invalid)
 	}
+	_, err := b.rt.Wait(b.ctx(), b.id, "program")
+	b.wantKind("Wait for a program that is not there", err, fault.NotFound)
 	b.create("sound", "exit", "0")
 	b.start("sound")
 	b.wantCode("sound", 0)

@@ -185,10 +185,10 @@ func TestContainers(t *testing.T) {
 	}
 	got := s.until(s.submit(def(
 		map[string]any{"name": "prepare", "essential": false, "command": []string{"exit", "0"}},
-		map[string]any{"name": "side", "essential": false, "command": []string{"sleep", "1h"}},
+		map[string]any{"name": "side", "essential": false, "command": []string{"trap", "TERM"}},
 		map[string]any{"name": "main", "command": []string{"exit", "7"}, "dependsOn": []map[string]string{{"containerName": "prepare", "condition": "SUCCESS"}}},
 	)).id(), "STOPPED", 60*time.Second)
-	if got.code("prepare") != 0 || got.code("main") != 7 || got.code("side") != 143 || got.StopCode != "EssentialContainerExited" {
+	if got.code("prepare") != 0 || got.code("main") != 7 || got.code("side") != 0 || got.StopCode != "EssentialContainerExited" {
 		t.Errorf("prepare %d, main %d, side %d, %s", got.code("prepare"), got.code("main"), got.code("side"), got.StopCode)
 	}
 	got = s.until(s.submit(def(
