@@ -43,7 +43,7 @@ func (a *app) doctorCommand() *cobra.Command {
 	}
 	config.stateFlag(c.Flags())
 	c.Flags().StringVar(&config.Listen, "listen", defaultListen, "`host:port` that the server shall listen on")
-	c.Flags().StringVar(&config.Libexec, "libexec", "", "`directory` of containerd, its shim, runc, the CNI plugins and berth-log")
+	config.libexecFlag(c.Flags())
 	c.Flags().StringVar(&config.ContainerdAddress, "containerd-address", "", "`socket` of the containerd to use")
 	c.Flags().BoolVarP(&verbose, "verbose", "v", false, "say what each check is for, also if all is well")
 	return c

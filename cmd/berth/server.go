@@ -52,7 +52,7 @@ func (c *serverConfig) flags(f *pflag.FlagSet) {
 	f.BoolVar(&c.ListenAnywhere, "insecure-listen-anywhere", false,
 		"allow --listen beyond loopback, where everybody who reaches it can run programs here")
 	f.StringSliceVar(&c.Hosts, "host", nil, "further `name` that clients may call the server by")
-	f.StringVar(&c.Libexec, "libexec", "", "`directory` of containerd, its shim, runc, the CNI plugins and berth-log (default: libexec beside this program)")
+	c.libexecFlag(f)
 	f.StringVar(&c.ContainerdAddress, "containerd-address", "", "`socket` of a containerd to use, instead of starting one")
 
 	f.Var(vcpuCount(&c.CPU), "vcpu", "vCPUs that tasks may reserve (default: the host's)")
@@ -80,6 +80,10 @@ const defaultStateDir = "/var/lib/berth"
 
 func (c *serverConfig) stateFlag(f *pflag.FlagSet) {
 	f.StringVar(&c.StateDir, "state-dir", defaultStateDir, "`directory` of everything that the server remembers")
+}
+
+func (c *serverConfig) libexecFlag(f *pflag.FlagSet) {
+	f.StringVar(&c.Libexec, "libexec", "", "`directory` of containerd, its shim, runc, the CNI plugins and berth-log (default: libexec beside this program)")
 }
 
 // check refuses what can never work, before anything is started.

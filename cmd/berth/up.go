@@ -224,19 +224,23 @@ func (a *app) downCommand() *cobra.Command {
 			if err != nil {
 				return fmt.Errorf("find state directory: %w", err)
 			}
-			return a.down(ctx, dir, purge, patience)
+			return a.down(ctx, dir, libexec(config.Libexec), purge, patience)
 		},
 	}
 	config.stateFlag(c.Flags())
+	config.libexecFlag(c.Flags())
 	c.Flags().BoolVar(&purge, "purge", false, "delete the state directory too: tasks, logs, images and the ledger")
 	c.Flags().DurationVar(&patience, "wait", 150*time.Second, "how long tasks may take to stop; a stopTimeout is at most two minutes")
 	return c
 }
 
+// sweepPatience is how long the removal of what tasks left may take.
+const sweepPatience = 2 * time.Minute
+
 // downReason is why tasks stop when everything stops.
 const downReason = "Berth is shutting down"
 
-func (a *app) down(ctx context.Context, dir string, purge bool, patience time.Duration) error {
+func (a *app) down(ctx context.Context, dir, programs string, purge bool, patience time.Duration) error {
 	if b, ok := findBackground(dir); ok {
 		a.endpoint = b.endpoint
 		if err := a.stopAll(ctx, patience); err != nil {
@@ -257,7 +261,9 @@ func (a *app) down(ctx context.Context, dir string, purge bool, patience time.Du
 	if err := os.Remove(filepath.Join(dir, pidFile)); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("remove pid file: %w", err)
 	}
-	removed, err := sweep(ctx, dir)
+	sweeping, swept := context.WithTimeout(ctx, sweepPatience)
+	defer swept()
+	removed, err := sweep(sweeping, dir, programs)
 	for _, what := range removed {
 		a.note("Removed %s.", clean(what))
 	}

@@ -186,12 +186,15 @@ func serveHTTP(ctx context.Context, l net.Listener, h http.Handler, log *zap.Log
 
 // sweep removes what the server with this state directory has on the host, when
 // the server itself does not run any more, and returns what it was.
-func sweep(ctx context.Context, stateDir string) (removed []string, err error) {
+func sweep(ctx context.Context, stateDir, programs string) (removed []string, err error) {
 	if _, err := os.Stat(filepath.Join(stateDir, "lock")); errors.Is(err, os.ErrNotExist) {
 		return nil, nil // No server ever ran there.
 	}
 	log := zap.NewNop()
-	instance, programs := containerd.Instance(stateDir), libexec("")
+	if _, err := os.Stat(filepath.Join(programs, "containerd")); err != nil {
+		return nil, fault.New(fault.Invalid, "there is no containerd in %s; say where it is with --libexec", programs)
+	}
+	instance := containerd.Instance(stateDir)
 	run := runDir(instance)
 	ctrd, err := daemon.Open(daemon.Config{Libexec: programs, StateDir: stateDir, RunDir: run, Log: log})
 	if err != nil {
