@@ -54,6 +54,18 @@ func (h *host) provision() task.Task {
 	return t
 }
 
+// provisionStuck is provision for a task whose counters take an hour to read.
+func (h *host) provisionStuck() task.Task {
+	now := h.now()
+	t := billingtest.Task(now.Wall)
+	t.Clock = now
+	h.mu.Lock()
+	h.stuck[t.ID] = true
+	h.mu.Unlock()
+	h.tell(t)
+	return t
+}
+
 // end ends all processes of t, which leaves a final reading.
 func (h *host) end(t task.Task) task.Task {
 	t.ExecutionStoppedAt = t.Time(h.now())

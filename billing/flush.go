@@ -17,7 +17,7 @@ func (m *Meter) sample(ctx context.Context, t task.Task, s *series) {
 	var g Gauge
 	defer func() { m.release(t.ID, g) }()
 	warned := false
-	for {
+	for ctx.Err() == nil {
 		var err error
 		if g == nil {
 			g, err = m.Probe.Open(ctx, t.ID)
@@ -37,7 +37,6 @@ func (m *Meter) sample(ctx context.Context, t task.Task, s *series) {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			return
 		}
 	}
 }
