@@ -17,7 +17,17 @@ import (
 // that the host could never hold is refused as fault.Exhausted; one that does
 // not fit now waits in PROVISIONING.
 func (r *Runner) Submit(ctx context.Context, run task.Run) ([]task.Task, error) {
-	ts, err := r.Prepare(ctx, run)
+	if err := run.Validate(); err != nil {
+		return nil, err
+	}
+	d, err := r.Store.Definition(ctx, run.Definition)
+	if err != nil {
+		return nil, err
+	}
+	if d.Status != task.Active {
+		return nil, fault.At("taskDefinition", "TaskDefinition is inactive")
+	}
+	ts, err := r.Preview(ctx, run, d)
 	if err != nil {
 		return nil, err
 	}
@@ -32,17 +42,15 @@ func (r *Runner) Submit(ctx context.Context, run task.Run) ([]task.Task, error) 
 	return ts, nil
 }
 
-// Prepare returns the tasks that Submit would create, and creates none.
-func (r *Runner) Prepare(ctx context.Context, run task.Run) ([]task.Task, error) {
+// Preview returns the tasks that Submit would make of run and d, or the error
+// that it would return, and does nothing. d need not be registered; what
+// run.Definition names is not looked up.
+func (r *Runner) Preview(_ context.Context, run task.Run, d task.Definition) ([]task.Task, error) {
+	if run.Definition == "" {
+		run.Definition = d.Family
+	}
 	if err := run.Validate(); err != nil {
 		return nil, err
-	}
-	d, err := r.Store.Definition(ctx, run.Definition)
-	if err != nil {
-		return nil, err
-	}
-	if d.Status != task.Active {
-		return nil, fault.At("taskDefinition", "TaskDefinition is inactive")
 	}
 	if err := task.Unsupported(d, run, r.Arch); err != nil {
 		return nil, err

@@ -306,6 +306,25 @@ func (s *Store) Unfinished(ctx context.Context) ([]task.Task, task.Seq, error) {
 	return ts, seq, err
 }
 
+// Count returns how many tasks are in each status.
+func (s *Store) Count(ctx context.Context) (map[task.Status]int, error) {
+	rows, err := s.reader().QueryContext(ctx, `SELECT status, count(*) FROM tasks GROUP BY status`)
+	if err != nil {
+		return nil, fmt.Errorf("count tasks: %w", err)
+	}
+	defer rows.Close()
+	counts := make(map[task.Status]int)
+	for rows.Next() {
+		var status task.Status
+		var n int
+		if err := rows.Scan(&status, &n); err != nil {
+			return nil, fmt.Errorf("scan count: %w", err)
+		}
+		counts[status] = n
+	}
+	return counts, rows.Err()
+}
+
 // Prune forgets tasks that stopped before then, at most limit of them, with
 // their events, and returns their IDs. Ledger entries stay. It also forgets
 // idempotency tokens that old, which must be at least a day.
