@@ -58,7 +58,7 @@ func (c *serverConfig) flags(f *pflag.FlagSet) {
 	f.Var(vcpuCount(&c.CPU), "vcpu", "vCPUs that tasks may reserve (default: the host's)")
 	f.Var(memorySize(&c.Memory), "memory", "memory that tasks may reserve (default: the host's)")
 	f.Float64Var(&c.Overcommit, "overcommit", 1, "how often the vCPUs and the memory may be reserved")
-	f.Int64Var(&c.PIDsLimit, "pids-limit", 4096, "most processes and threads in one task")
+	f.Int64Var(&c.PIDsLimit, "pids-limit", 2048, "most processes and threads in one task")
 
 	f.DurationVar(&c.Retention, "retention", 720*time.Hour, "how long stopped tasks, their logs and usage are kept")
 	c.LogMaxSize = 10 << 20

@@ -16,6 +16,9 @@ import (
 // is at that. It returns when none is left or ctx ends. If there is no such
 // cgroup, Kill does nothing.
 func (t *Tree) Kill(ctx context.Context, id string) error {
+	if err := t.Unthrottle(id); err != nil {
+		return err
+	}
 	for pause := time.Millisecond; ; pause = min(2*pause, 50*time.Millisecond) {
 		left, err := t.kill(id)
 		if err != nil {
@@ -30,6 +33,28 @@ func (t *Tree) Kill(ctx context.Context, id string) error {
 			return fmt.Errorf("kill cgroup %s with %d processes left: %w", t.Path(id), left, ctx.Err())
 		}
 	}
+}
+
+// Unthrottle lifts the CPU limit of a task that is to die: ending thousands of
+// processes is work too, and a fork bomb under a quarter of a CPU takes minutes
+// over it, in which it can do nothing else. If there is no such cgroup,
+// Unthrottle does nothing.
+func (t *Tree) Unthrottle(id string) error {
+	file, value := "cpu.cfs_quota_us", "-1"
+	if t.layout.unified {
+		file, value = "cpu.max", "max"
+	}
+	dir := t.dir("cpu", id)
+	containers, err := filepath.Glob(filepath.Join(dir, "*", file))
+	if err != nil {
+		return fmt.Errorf("find containers of cgroup %s: %w", t.Path(id), err)
+	}
+	for _, f := range append([]string{filepath.Join(dir, file)}, containers...) { // what is above first: it bounds what is below
+		if err := ignoreGone(write(f, value)); err != nil {
+			return fmt.Errorf("lift the CPU limit of cgroup %s: %w", t.Path(id), err)
+		}
+	}
+	return nil
 }
 
 // kill signals all processes once and returns how many it saw.

@@ -146,6 +146,12 @@ func (t *Tree) Exists(id string) bool {
 	return err == nil
 }
 
+// Quota is the CPU time that cpu units get in a period, and that period, in
+// microseconds as the kernel takes them.
+func Quota(cpu int) (us int64, periodUS uint64) {
+	return quota(cpu).Microseconds(), uint64(period.Microseconds())
+}
+
 // quota is the CPU time that cpu units get in a period. The kernel accepts no
 // less than a millisecond.
 func quota(cpu int) time.Duration {

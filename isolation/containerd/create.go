@@ -54,10 +54,10 @@ func (r *Runtime) Create(ctx context.Context, c isolation.Container) error {
 			return err
 		}
 	}
-	err = r.create(ctx, c, world.Network)
+	err = r.create(ctx, c, world)
 	if errors.Is(err, errGone) { // The cache was wrong; look again.
 		r.images.forget(c.Image)
-		err = r.create(ctx, c, world.Network)
+		err = r.create(ctx, c, world)
 	}
 	return err
 }
@@ -74,7 +74,7 @@ func (r *Runtime) made(ctx context.Context, dir, id string) (bool, error) {
 	return err == nil, err
 }
 
-func (r *Runtime) create(ctx context.Context, c isolation.Container, n task.Network) error {
+func (r *Runtime) create(ctx context.Context, c isolation.Container, world sandboxRecord) error {
 	dir, id := r.containerDir(c.Task, c.Name), runtimeID(c.Task, c.Name)
 	img, err := r.image(ctx, c.Image)
 	if err != nil {
@@ -88,7 +88,7 @@ func (r *Runtime) create(ctx context.Context, c isolation.Container, n task.Netw
 	if err := save(dir, containerFile, containerRecord{Name: c.Name, StopSignal: uint32(stop), Terminal: c.Terminal}); err != nil {
 		return err
 	}
-	if err := writeEtc(dir, c, n); err != nil {
+	if err := writeEtc(dir, c, world.Network); err != nil {
 		return err
 	}
 	rootfs, err := r.rootfs(ctx, id, img)
@@ -103,7 +103,7 @@ func (r *Runtime) create(ctx context.Context, c isolation.Container, n task.Netw
 	if err != nil {
 		return err
 	}
-	spec, err := r.spec(c, img, who)
+	spec, err := r.spec(c, world.Sandbox.Size, img, who)
 	if err != nil {
 		return err
 	}

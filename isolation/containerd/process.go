@@ -217,8 +217,11 @@ func (r *Runtime) Stop(ctx context.Context, id task.ID, name string) error {
 }
 
 // Kill implements isolation.Runtime. The main process is PID 1 of a namespace of
-// its own: with it the kernel ends all the others.
+// its own: with it the kernel ends all the others, as fast as it can.
 func (r *Runtime) Kill(ctx context.Context, id task.ID, name string) error {
+	if err := r.cgroups.Unthrottle(string(id)); err != nil {
+		return err
+	}
 	return r.end(ctx, id, name, uint32(unix.SIGKILL))
 }
 

@@ -13,6 +13,8 @@ import (
 
 	"berth/fault"
 	"berth/isolation"
+	"berth/isolation/cgroup"
+	"berth/task"
 )
 
 // initPath is where berth-init is in a container that asks for an init process.
@@ -23,7 +25,7 @@ const initPath = "/dev/init"
 const oomScore = 500
 
 // spec returns what runc has to do for a container.
-func (r *Runtime) spec(c isolation.Container, img image, u specs.User) (*specs.Spec, error) {
+func (r *Runtime) spec(c isolation.Container, size task.Size, img image, u specs.User) (*specs.Spec, error) {
 	args, err := command(c, img.config)
 	if err != nil {
 		return nil, err
@@ -78,7 +80,7 @@ func (r *Runtime) spec(c isolation.Container, img image, u specs.User) (*specs.S
 		Annotations: map[string]string{shimGroup: string(c.Task)},
 		Linux: &specs.Linux{
 			CgroupsPath: r.cgroups.Path(string(c.Task)) + "/" + runtimeID(c.Task, c.Name),
-			Resources:   r.resources(c),
+			Resources:   r.resources(c, size),
 			Sysctl:      c.Sysctls,
 			Namespaces: []specs.LinuxNamespace{
 				{Type: specs.PIDNamespace},
@@ -110,23 +112,24 @@ func hostname(c isolation.Container) string {
 	return string(c.Task[max(0, len(c.Task)-12):])
 }
 
-// resources are the limits of the container inside those of its task.
-func (r *Runtime) resources(c isolation.Container) *specs.LinuxResources {
+// resources are the limits of the container inside those of its task. Where it
+// has none of its own it gets the task's again, which changes nothing but what a
+// program sees: language runtimes size their heaps and pools by the cgroup that
+// they are in.
+func (r *Runtime) resources(c isolation.Container, size task.Size) *specs.LinuxResources {
 	shares := uint64(max(2, c.CPU)) // 2 is the least that the kernel knows
+	quota, period := cgroup.Quota(size.CPU)
+	limit := int64(size.Memory) << 20
+	if c.Memory > 0 {
+		limit = int64(c.Memory) << 20
+	}
 	res := &specs.LinuxResources{
-		CPU:     &specs.LinuxCPU{Shares: &shares},
+		CPU:     &specs.LinuxCPU{Shares: &shares, Quota: &quota, Period: &period},
+		Memory:  &specs.LinuxMemory{Limit: &limit},
 		Devices: []specs.LinuxDeviceCgroup{{Allow: false, Access: "rwm"}}, // runc adds /dev/null and its like
 	}
-	if c.Memory == 0 && c.MemoryReservation == 0 {
-		return res
-	}
-	res.Memory = new(specs.LinuxMemory)
-	if c.Memory > 0 {
-		limit := int64(c.Memory) << 20
-		res.Memory.Limit = &limit
-		if r.cgroups.CountsSwap() {
-			res.Memory.Swap = &limit // of memory and swap together
-		}
+	if r.cgroups.CountsSwap() {
+		res.Memory.Swap = &limit // of memory and swap together
 	}
 	if c.MemoryReservation > 0 {
 		soft := int64(c.MemoryReservation) << 20
