@@ -3,10 +3,8 @@
 package containerd_test
 
 import (
-	"archive/tar"
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -19,14 +17,8 @@ import (
 
 	tasks "github.com/containerd/containerd/api/services/tasks/v1"
 	"github.com/containerd/containerd/v2/client"
-	"github.com/containerd/containerd/v2/core/content"
-	"github.com/containerd/containerd/v2/core/images"
 	"github.com/containerd/containerd/v2/core/snapshots"
 	"github.com/containerd/containerd/v2/pkg/namespaces"
-	"github.com/containerd/platforms"
-	"github.com/opencontainers/go-digest"
-	"github.com/opencontainers/image-spec/specs-go"
-	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"go.uber.org/zap"
 	"golang.org/x/sys/unix"
 
@@ -93,12 +85,12 @@ func setUp() (s *stage, down func() error, err error) {
 		}
 		return errors.Join(errs...)
 	}
-	dir, err := os.MkdirTemp(os.Getenv("BERTH_TEST_STATE"), "berth-e2e-")
+	dir, err := os.MkdirTemp(os.Getenv("BERTH_TEST_STATE"), "berth-iso-")
 	if err != nil {
 		return nil, down, err
 	}
 	undo = append(undo, func() error { return os.RemoveAll(dir) })
-	run, err := os.MkdirTemp("/run", "berth-e2e-")
+	run, err := os.MkdirTemp("/run", "berth-iso-")
 	if err != nil {
 		return nil, down, err
 	}
@@ -147,7 +139,7 @@ func (s *stage) configure() {
 	s.config = containerd.Config{
 		Snapshotter: s.config.Snapshotter,
 		Libexec:     s.libexec, StateDir: s.state, RunDir: s.run, LogsDir: filepath.Join(s.state, "logs"),
-		Instance: containerd.Instance(s.state), CgroupParent: "/berth-e2e/" + containerd.Instance(s.state),
+		Instance: containerd.Instance(s.state), CgroupParent: "/berth-iso/" + containerd.Instance(s.state),
 		Now: time.Now, Log: s.log,
 	}
 }
@@ -248,90 +240,6 @@ func (s *stage) shim(id task.ID, container string) (int, error) {
 	_, rest, _ := strings.Cut(string(status), "PPid:")
 	line, _, _ := strings.Cut(rest, "\n")
 	return strconv.Atoi(strings.TrimSpace(line))
-}
-
-// importImage makes the image of the tests, from nothing but the probe, and
-// returns its digest reference.
-func (s *stage) importImage(ctx context.Context, c *client.Client) (string, error) {
-	ctx, release, err := c.WithLease(namespaces.WithNamespace(ctx, containerd.Namespace))
-	if err != nil {
-		return "", err
-	}
-	defer release(context.WithoutCancel(ctx))
-	layer, err := s.layer()
-	if err != nil {
-		return "", err
-	}
-	store := c.ContentStore()
-	add := func(mediaType string, blob []byte, labels map[string]string) (ocispec.Descriptor, error) {
-		d := ocispec.Descriptor{MediaType: mediaType, Digest: digest.FromBytes(blob), Size: int64(len(blob))}
-		err := content.WriteBlob(ctx, store, "test-"+d.Digest.String(), bytes.NewReader(blob), d, content.WithLabels(labels))
-		return d, err
-	}
-	layerDesc, err := add(ocispec.MediaTypeImageLayer, layer, map[string]string{"containerd.io/uncompressed": digest.FromBytes(layer).String()})
-	if err != nil {
-		return "", err
-	}
-	config, err := json.Marshal(ocispec.Image{
-		Platform: platforms.DefaultSpec(),
-		RootFS:   ocispec.RootFS{Type: "layers", DiffIDs: []digest.Digest{layerDesc.Digest}},
-		Config: ocispec.ImageConfig{
-			Entrypoint: []string{"/probe"}, Cmd: []string{"exit", "0"}, WorkingDir: "/work/here",
-			Env: []string{"FROM=image", "BOTH=image"},
-		},
-	})
-	if err != nil {
-		return "", err
-	}
-	configDesc, err := add(ocispec.MediaTypeImageConfig, config, nil)
-	if err != nil {
-		return "", err
-	}
-	manifest, err := json.Marshal(ocispec.Manifest{
-		Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageManifest,
-		Config: configDesc, Layers: []ocispec.Descriptor{layerDesc},
-	})
-	if err != nil {
-		return "", err
-	}
-	target, err := add(ocispec.MediaTypeImageManifest, manifest, map[string]string{
-		"containerd.io/gc.ref.content.config": configDesc.Digest.String(),
-		"containerd.io/gc.ref.content.l.0":    layerDesc.Digest.String(),
-	})
-	if err != nil {
-		return "", err
-	}
-	img, err := c.ImageService().Create(ctx, images.Image{Name: "test/probe:latest", Target: target})
-	if err != nil {
-		return "", err
-	}
-	return "test/probe@" + target.Digest.String(), client.NewImage(c, img).Unpack(ctx, s.config.Snapshotter)
-}
-
-func (s *stage) layer() ([]byte, error) {
-	probe, err := os.ReadFile(filepath.Join(s.libexec, "probe"))
-	if err != nil {
-		return nil, err
-	}
-	var b bytes.Buffer
-	w := tar.NewWriter(&b)
-	for _, f := range []struct {
-		name string
-		mode int64
-		text []byte
-	}{
-		{"probe", 0o755, probe},
-		{"etc/passwd", 0o644, []byte("root:x:0:0::/root:/bin/sh\napp:x:1000:1001::/home/app:/bin/sh\n")},
-		{"etc/group", 0o644, []byte("root:x:0:\napp:x:1001:\nextra:x:1002:app\n")},
-	} {
-		if err := w.WriteHeader(&tar.Header{Name: f.name, Mode: f.mode, Size: int64(len(f.text)), Typeflag: tar.TypeReg}); err != nil {
-			return nil, err
-		}
-		if _, err := w.Write(f.text); err != nil {
-			return nil, err
-		}
-	}
-	return b.Bytes(), w.Close()
 }
 
 // leftovers says what the tests left on the host, after taking away what a

@@ -1,0 +1,107 @@
+//go:build e2e
+
+package containerd_test
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"encoding/json"
+	"os"
+	"path/filepath"
+
+	"github.com/containerd/containerd/v2/client"
+	"github.com/containerd/containerd/v2/core/content"
+	"github.com/containerd/containerd/v2/core/images"
+	"github.com/containerd/containerd/v2/pkg/namespaces"
+	"github.com/containerd/platforms"
+	"github.com/opencontainers/go-digest"
+	"github.com/opencontainers/image-spec/specs-go"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"berth/isolation/containerd"
+)
+
+// importImage makes the image of the tests, from nothing but the probe, and
+// returns its digest reference.
+func (s *stage) importImage(ctx context.Context, c *client.Client) (string, error) {
+	ctx, release, err := c.WithLease(namespaces.WithNamespace(ctx, containerd.Namespace))
+	if err != nil {
+		return "", err
+	}
+	defer release(context.WithoutCancel(ctx))
+	layer, err := s.layer()
+	if err != nil {
+		return "", err
+	}
+	store := c.ContentStore()
+	add := func(mediaType string, blob []byte, labels map[string]string) (ocispec.Descriptor, error) {
+		d := ocispec.Descriptor{MediaType: mediaType, Digest: digest.FromBytes(blob), Size: int64(len(blob))}
+		err := content.WriteBlob(ctx, store, "test-"+d.Digest.String(), bytes.NewReader(blob), d, content.WithLabels(labels))
+		return d, err
+	}
+	layerDesc, err := add(ocispec.MediaTypeImageLayer, layer, map[string]string{"containerd.io/uncompressed": digest.FromBytes(layer).String()})
+	if err != nil {
+		return "", err
+	}
+	config, err := json.Marshal(ocispec.Image{
+		Platform: platforms.DefaultSpec(),
+		RootFS:   ocispec.RootFS{Type: "layers", DiffIDs: []digest.Digest{layerDesc.Digest}},
+		Config: ocispec.ImageConfig{
+			Entrypoint: []string{"/probe"}, Cmd: []string{"exit", "0"}, WorkingDir: "/work/here",
+			Env: []string{"FROM=image", "BOTH=image"},
+		},
+	})
+	if err != nil {
+		return "", err
+	}
+	configDesc, err := add(ocispec.MediaTypeImageConfig, config, nil)
+	if err != nil {
+		return "", err
+	}
+	manifest, err := json.Marshal(ocispec.Manifest{
+		Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageManifest,
+		Config: configDesc, Layers: []ocispec.Descriptor{layerDesc},
+	})
+	if err != nil {
+		return "", err
+	}
+	target, err := add(ocispec.MediaTypeImageManifest, manifest, map[string]string{
+		"containerd.io/gc.ref.content.config": configDesc.Digest.String(),
+		"containerd.io/gc.ref.content.l.0":    layerDesc.Digest.String(),
+	})
+	if err != nil {
+		return "", err
+	}
+	img, err := c.ImageService().Create(ctx, images.Image{Name: "test/probe:latest", Target: target})
+	if err != nil {
+		return "", err
+	}
+	return "test/probe@" + target.Digest.String(), client.NewImage(c, img).Unpack(ctx, s.config.Snapshotter)
+}
+
+func (s *stage) layer() ([]byte, error) {
+	probe, err := os.ReadFile(filepath.Join(s.libexec, "probe"))
+	if err != nil {
+		return nil, err
+	}
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	for _, f := range []struct {
+		name string
+		mode int64
+		text []byte
+	}{
+		{"probe", 0o755, probe},
+		{"etc/passwd", 0o644, []byte("root:x:0:0::/root:/bin/sh\napp:x:1000:1001::/home/app:/bin/sh\n")},
+		{"etc/group", 0o644, []byte("root:x:0:\napp:x:1001:\nextra:x:1002:app\n")},
+	} {
+		if err := w.WriteHeader(&tar.Header{Name: f.name, Mode: f.mode, Size: int64(len(f.text)), Typeflag: tar.TypeReg}); err != nil {
+			return nil, err
+		}
+		if _, err := w.Write(f.text); err != nil {
+			return nil, err
+		}
+	}
+	return b.Bytes(), w.Close()
+}
