@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
 
 	"berth/fault"
 	"berth/task"
@@ -93,20 +92,6 @@ func (s *Store) Deregister(ctx context.Context, ref string) (task.Definition, er
 	return d, err
 }
 
-// SetDefinitionTags replaces the tags of a revision.
-func (s *Store) SetDefinitionTags(ctx context.Context, ref string, tags []task.Tag) (task.Definition, error) {
-	var d task.Definition
-	err := s.write(ctx, func(tx *sql.Tx) error {
-		var err error
-		if d, err = definition(ctx, tx, ref); err != nil {
-			return err
-		}
-		d.Tags = tags
-		return update(ctx, tx, d)
-	})
-	return d, err
-}
-
 func update(ctx context.Context, tx *sql.Tx, d task.Definition) error {
 	body, err := json.Marshal(d)
 	if err != nil {
@@ -131,14 +116,15 @@ type DefinitionFilter struct {
 func (s *Store) Definitions(ctx context.Context, f DefinitionFilter, p Page) ([]task.Definition, string, error) {
 	family, revision := "", 0
 	if p.Token != "" {
-		after, err := openToken(p.Token)
+		after, err := openToken(definitionsToken, p.Token)
 		if err != nil {
 			return nil, "", err
 		}
-		if family, revision, err = task.ParseDefinitionRef(after); err != nil {
+		if family, revision, err = task.ParseDefinitionRef(after); err != nil || revision == 0 {
 			return nil, "", fault.At("nextToken", "is not a token that a list returned")
 		}
 	}
+	limit := max(p.Limit, 1)
 	order, beyond := "ASC", ">"
 	if f.Newest {
 		order, beyond = "DESC", "<"
@@ -146,7 +132,7 @@ func (s *Store) Definitions(ctx context.Context, f DefinitionFilter, p Page) ([]
 	rows, err := s.reader().QueryContext(ctx, `SELECT body FROM definitions
 			WHERE substr(family, 1, length(?)) = ? AND (? = '' OR status = ?) AND (? = 0 OR (family, revision) `+beyond+` (?, ?))
 			ORDER BY family `+order+`, revision `+order+` LIMIT ?`,
-		f.FamilyPrefix, f.FamilyPrefix, f.Status, f.Status, revision, family, revision, p.Limit+1)
+		f.FamilyPrefix, f.FamilyPrefix, f.Status, f.Status, revision, family, revision, limit+1)
 	if err != nil {
 		return nil, "", fmt.Errorf("list definitions: %w", err)
 	}
@@ -163,10 +149,10 @@ func (s *Store) Definitions(ctx context.Context, f DefinitionFilter, p Page) ([]
 		}
 		ds = append(ds, d)
 	}
-	if err := rows.Err(); err != nil || len(ds) <= p.Limit {
+	if err := rows.Err(); err != nil || len(ds) <= limit {
 		return ds, "", err
 	}
-	ds = ds[:p.Limit]
-	last := ds[p.Limit-1]
-	return ds, sealToken(strings.Join([]string{last.Family, fmt.Sprint(last.Revision)}, ":")), nil
+	ds = ds[:limit]
+	last := ds[limit-1]
+	return ds, sealToken(definitionsToken, fmt.Sprintf("%s:%d", last.Family, last.Revision)), nil
 }

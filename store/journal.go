@@ -15,12 +15,20 @@ import (
 const followBatch = 256
 
 // Follow yields every event after seq, in order, and then waits for more until
-// ctx ends. A reader that is slow costs nobody anything. Events of tasks that
-// were forgotten are passed over; a seq ahead of the journal waits for what comes
-// after it.
+// ctx ends. It may be used more than once, and begins at seq each time. A reader
+// that is slow costs nobody anything. Positions have no gaps but where tasks were
+// forgotten: their events are passed over. A seq ahead of the journal, which
+// somebody kept from another one, counts as its end.
 func (s *Store) Follow(ctx context.Context, seq task.Seq) iter.Seq2[task.Event, error] {
 	return func(yield func(task.Event, error) bool) {
-		for ctx.Err() == nil {
+		end, err := s.LastSeq(ctx)
+		if err != nil {
+			if ctx.Err() == nil {
+				yield(task.Event{}, err)
+			}
+			return
+		}
+		for seq := min(seq, end); ctx.Err() == nil; {
 			grown := s.grown.next() // before reading: what comes after is not missed
 			events, err := s.events(ctx, seq)
 			if ctx.Err() != nil {
@@ -48,7 +56,8 @@ func (s *Store) Follow(ctx context.Context, seq task.Seq) iter.Seq2[task.Event, 
 }
 
 func (s *Store) events(ctx context.Context, after task.Seq) ([]task.Event, error) {
-	rows, err := s.reader().QueryContext(ctx, `SELECT seq, at, body FROM events WHERE seq > ? ORDER BY seq LIMIT ?`, int64(min(after, 1<<62)), followBatch)
+	rows, err := s.reader().QueryContext(ctx, `SELECT seq, at, body FROM events WHERE seq > ? ORDER BY seq LIMIT ?`,
+		int64(after), followBatch)
 	if err != nil {
 		return nil, fmt.Errorf("read journal: %w", err)
 	}
@@ -69,12 +78,13 @@ func (s *Store) events(ctx context.Context, after task.Seq) ([]task.Event, error
 	return events, rows.Err()
 }
 
-// LastSeq returns the position of the newest event, 0 if there is none.
+// LastSeq returns the position of the newest event, also when that was forgotten;
+// 0 if there never was one. It never goes back.
 func (s *Store) LastSeq(ctx context.Context) (task.Seq, error) { return lastSeq(ctx, s.reader()) }
 
 func lastSeq(ctx context.Context, q querier) (task.Seq, error) {
 	var seq int64
-	if err := q.QueryRowContext(ctx, `SELECT coalesce(max(seq), 0) FROM events`).Scan(&seq); err != nil {
+	if err := q.QueryRowContext(ctx, `SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'events'`).Scan(&seq); err != nil {
 		return 0, fmt.Errorf("read journal's end: %w", err)
 	}
 	return task.Seq(seq), nil
@@ -121,17 +131,26 @@ func (s *Store) Instance(ctx context.Context, fresh string) (string, error) {
 
 func (s *Store) set(ctx context.Context, name, value string) error {
 	return s.write(ctx, func(tx *sql.Tx) error {
-		if _, err := tx.ExecContext(ctx, `INSERT INTO settings (name, value) VALUES (?, ?)
-				ON CONFLICT (name) DO UPDATE SET value = excluded.value`, name, value); err != nil {
-			return fmt.Errorf("write setting %s: %w", name, err)
-		}
-		return nil
+		return writeSetting(ctx, tx, name, value)
 	})
 }
 
+func writeSetting(ctx context.Context, tx *sql.Tx, name, value string) error {
+	if _, err := tx.ExecContext(ctx, `INSERT INTO settings (name, value) VALUES (?, ?)
+			ON CONFLICT (name) DO UPDATE SET value = excluded.value`, name, value); err != nil {
+		return fmt.Errorf("write setting %s: %w", name, err)
+	}
+	return nil
+}
+
+// setting returns the value of a setting, empty if it was never set.
 func (s *Store) setting(ctx context.Context, name string) (string, error) {
+	return readSetting(ctx, s.reader(), name)
+}
+
+func readSetting(ctx context.Context, q querier, name string) (string, error) {
 	var v string
-	err := s.reader().QueryRowContext(ctx, `SELECT value FROM settings WHERE name = ?`, name).Scan(&v)
+	err := q.QueryRowContext(ctx, `SELECT value FROM settings WHERE name = ?`, name).Scan(&v)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return "", fmt.Errorf("read setting %s: %w", name, err)
 	}

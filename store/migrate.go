@@ -13,8 +13,8 @@ var migrations embed.FS
 
 // migrate brings db to the newest schema. Each file runs once, in the order of
 // its number, in a transaction of its own together with the note that it ran. A
-// file that has been released is never edited; add another.
-func migrate(ctx context.Context, db *sql.DB) error {
+// file that has been released is never edited; add another, and its test.
+func migrate(ctx context.Context, db *sql.DB, migrations fs.FS) error {
 	files, err := fs.Glob(migrations, "migrations/*.sql") // sorted
 	if err != nil {
 		return err
@@ -27,7 +27,7 @@ func migrate(ctx context.Context, db *sql.DB) error {
 		return fmt.Errorf("the database has schema %d and this program knows %d: it was written by a newer Berth", have, len(files))
 	}
 	for i, file := range files[have:] {
-		script, err := migrations.ReadFile(file)
+		script, err := fs.ReadFile(migrations, file)
 		if err != nil {
 			return err
 		}

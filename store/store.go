@@ -5,19 +5,21 @@
 // the journal is complete and in order, and an event that a reader sees has
 // really happened and will still have happened after a power cut. All writing
 // goes through one goroutine, which commits what has queued up as one group;
-// reading goes past it, from snapshots.
+// reading goes past it, from snapshots. When the disk fails, the store refuses to
+// write, goes on reading, and tries by itself to get well again (see recovery.go).
 package store
 
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
-	"net/url"
+	"os"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
-	_ "modernc.org/sqlite" // the driver "sqlite"
 
 	"berth/task"
 )
@@ -30,15 +32,18 @@ type Config struct {
 	Now   func() time.Time
 }
 
-// Store is an open database. Methods are safe for concurrent use.
+// Store is an open database. Methods are safe for concurrent use. What they wait
+// for ends when their context does.
 type Store struct {
 	Config
-	writes  *sql.DB // one connection, used by the writer goroutine only
-	reads   *sql.DB
-	queue   chan *write
-	grown   *signal // the journal has grown
-	ended   chan struct{}
-	closing context.CancelFunc
+	connect  func() (*sql.DB, error) // opens writes
+	writes   *sql.DB                 // one connection, used by the writer goroutine only
+	reads    *sql.DB
+	queue    chan *write
+	grown    *signal // the journal has grown
+	refusing atomic.Pointer[error]
+	ended    chan struct{}
+	closing  context.CancelFunc
 }
 
 // leastVersion has the cure for the WAL-reset bug, which can corrupt databases
@@ -49,24 +54,41 @@ const leastVersion = "3.51.3"
 const readers = 4
 
 // Open opens the database, brings it to the newest schema and starts its writer.
-// A database that a newer program wrote is refused.
+// A database that a newer program wrote is refused. A fresh one can be read by
+// its owner only, since tasks carry secrets in their environment.
 func Open(ctx context.Context, c Config) (*Store, error) {
-	writes, err := connect(c.Path, "", 1)
+	return open(ctx, c, func(c driver.Connector) driver.Connector { return c })
+}
+
+// open is Open with a wrapper around the connection that writes, for tests.
+func open(ctx context.Context, c Config, wrap func(driver.Connector) driver.Connector) (*Store, error) {
+	f, err := os.OpenFile(c.Path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("open database: %w", err)
+	}
+	if err := f.Close(); err != nil {
+		return nil, fmt.Errorf("open database: %w", err)
+	}
+	connect := func() (*sql.DB, error) { return connectWriter(c.Path, wrap) }
+	writes, err := connect()
 	if err != nil {
 		return nil, err
 	}
 	if err := prepare(ctx, writes); err != nil {
 		return nil, errors.Join(fmt.Errorf("open %s: %w", c.Path, err), writes.Close())
 	}
-	reads, err := connect(c.Path, "&mode=ro", readers)
+	reads, err := connectReaders(c.Path)
 	if err != nil {
 		return nil, errors.Join(err, writes.Close())
 	}
 	life, closing := context.WithCancel(context.WithoutCancel(ctx))
 	s := &Store{
-		Config: c, writes: writes, reads: reads,
+		Config: c, connect: connect, writes: writes, reads: reads,
 		queue: make(chan *write, queueMax), grown: newSignal(),
 		ended: make(chan struct{}), closing: closing,
+	}
+	if err := checkpoint(ctx, writes); err != nil && !errors.Is(err, errInUse) {
+		s.refuse(err)
 	}
 	go s.writer(life)
 	return s, nil
@@ -77,23 +99,6 @@ func (s *Store) Close() error {
 	s.closing()
 	<-s.ended
 	return errors.Join(s.reads.Close(), s.writes.Close())
-}
-
-// connect opens a pool of connections. synchronous=FULL makes a commit survive a
-// power cut; in WAL mode NORMAL would only survive our own death.
-func connect(path, more string, connections int) (*sql.DB, error) {
-	dsn := "file:" + (&url.URL{Path: path}).EscapedPath() + "?_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)" +
-		"&_pragma=synchronous(FULL)&_pragma=foreign_keys(ON)&_pragma=mmap_size(0)&_txlock=immediate" + more
-	if more != "" { // A read-only connection cannot set the journal mode, and need not.
-		dsn = "file:" + (&url.URL{Path: path}).EscapedPath() + "?_pragma=busy_timeout(5000)&_pragma=query_only(ON)" + more
-	}
-	db, err := sql.Open("sqlite", dsn)
-	if err != nil {
-		return nil, fmt.Errorf("open %s: %w", path, err)
-	}
-	db.SetMaxOpenConns(connections)
-	db.SetMaxIdleConns(connections)
-	return db, nil
 }
 
 func prepare(ctx context.Context, db *sql.DB) error {
@@ -110,7 +115,7 @@ func prepare(ctx context.Context, db *sql.DB) error {
 	if mode != "wal" {
 		return fmt.Errorf("the journal mode is %s and must be wal: does the file system have shared memory maps?", mode)
 	}
-	return migrate(ctx, db)
+	return migrate(ctx, db, migrations)
 }
 
 // olderThan compares versions of three numbers.
@@ -129,10 +134,21 @@ func olderThan(v, least string) bool {
 // reader returns the pool of connections that read.
 func (s *Store) reader() *sql.DB { return s.reads }
 
+// at is now, as the database keeps times.
+func (s *Store) at() int64 { return nanos(s.Now()) }
+
 // Times are kept as integers, nanoseconds since 1970 in UTC; zero is no time.
 func nanos(t time.Time) int64 {
 	if t.IsZero() {
 		return 0
 	}
 	return t.UnixNano()
+}
+
+// timeOf is the inverse of nanos.
+func timeOf(n int64) time.Time {
+	if n == 0 {
+		return time.Time{}
+	}
+	return time.Unix(0, n).UTC()
 }

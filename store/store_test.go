@@ -344,6 +344,16 @@ func TestPrune(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	if gone, err := s.Prune(ctx, time.Now().Add(time.Hour), 10); err != nil || len(gone) != 0 {
+		t.Fatalf("forgot %v before the meter had read of its end (%v)", gone, err)
+	}
+	end, err := s.LastSeq(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Post(ctx, end, nil); err != nil {
+		t.Fatal(err)
+	}
 	gone, err := s.Prune(ctx, time.Now().Add(time.Hour), 10)
 	if err != nil || len(gone) != 1 || gone[0] != old.ID {
 		t.Fatalf("forgot %v, want %s (%v)", gone, old.ID, err)

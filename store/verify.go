@@ -2,33 +2,43 @@ package store
 
 import (
 	"context"
+	"database/sql"
+	"errors"
 	"fmt"
 )
 
 // invariants are what must be true of the database at any moment; each query
-// returns what breaks it.
+// returns one thing that breaks it.
 var invariants = []struct{ rule, query string }{
 	{"SQLite finds the file sound", `SELECT integrity_check FROM pragma_integrity_check WHERE integrity_check <> 'ok' LIMIT 1`},
+	{"what rows refer to exists", `SELECT "table" || ' row ' || rowid FROM pragma_foreign_key_check LIMIT 1`},
 	{"every task is as its last event says", `SELECT t.id FROM tasks t WHERE t.body <> coalesce(
 		(SELECT body FROM events WHERE task = t.id ORDER BY seq DESC LIMIT 1), '') LIMIT 1`},
+	{"every task is found by what it is", `SELECT id FROM tasks WHERE status <> body ->> 'lastStatus'
+		OR desired_status <> body ->> 'desiredStatus' OR version <> body ->> 'version' OR task_group <> body ->> 'group'
+		OR started_by <> coalesce(body ->> 'startedBy', '') OR id <> body ->> 'taskId' LIMIT 1`},
+	{"every task is found by its tags", `SELECT t.id FROM tasks t WHERE
+		(SELECT count(*) FROM task_tags WHERE task = t.id) <> coalesce(json_array_length(t.body, '$.tags'), 0)
+		OR EXISTS (SELECT 1 FROM json_each(t.body, '$.tags') j WHERE j.type = 'object' AND NOT EXISTS (SELECT 1 FROM task_tags
+			WHERE task = t.id AND key = j.value ->> 'key' AND value = j.value ->> 'value')) LIMIT 1`},
 	{"every event belongs to a task", `SELECT seq FROM events WHERE task NOT IN (SELECT id FROM tasks) LIMIT 1`},
+	{"no event is ahead of the journal", `SELECT max(seq) FROM events HAVING max(seq) >
+		(SELECT seq FROM sqlite_sequence WHERE name = 'events')`},
 	{"no family has a revision above its last", `SELECT d.family FROM definitions d LEFT JOIN families f USING (family)
 		WHERE f.family IS NULL OR d.revision > f.last_revision LIMIT 1`},
 }
 
-// Verify checks the whole database and names the first thing that is wrong.
+// Verify checks the whole database and names the first thing that is wrong. It
+// reads everything and holds nobody up.
 func (s *Store) Verify(ctx context.Context) error {
 	for _, inv := range invariants {
-		rows, err := s.reader().QueryContext(ctx, inv.query)
-		if err != nil {
-			return fmt.Errorf("check that %s: %w", inv.rule, err)
-		}
 		var culprit string
-		broken := rows.Next() && rows.Scan(&culprit) == nil
-		if err := rows.Close(); err != nil {
+		err := s.reader().QueryRowContext(ctx, inv.query).Scan(&culprit)
+		switch {
+		case errors.Is(err, sql.ErrNoRows):
+		case err != nil:
 			return fmt.Errorf("check that %s: %w", inv.rule, err)
-		}
-		if broken {
+		default:
 			return fmt.Errorf("not true that %s: %s", inv.rule, culprit)
 		}
 	}

@@ -5,7 +5,9 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -20,45 +22,66 @@ const (
 
 // write is one caller's part of a group.
 type write struct {
-	ctx  context.Context
-	do   func(tx *sql.Tx) error
-	err  error
-	done chan struct{}
+	ctx   context.Context
+	do    func(tx *sql.Tx) error
+	taken atomic.Bool // by the writer, or by the caller, who went away
+	err   error
+	done  chan struct{}
 }
 
 // write runs f in a transaction, together with what others write at the same
-// time, and returns when that is durable. If f fails, only what f did is undone.
-// f may run again after an earlier try of it was rolled back, so it must not
-// change anything but the database and what it has set afresh.
+// time, and returns when that is durable. If f fails or panics, only what f did
+// is undone. If ctx ends before f begins, f does not run and the error is
+// fault.Unavailable; once f has begun, write waits for the outcome. f runs at
+// most once, on the goroutine that does everybody's writing, so it must neither
+// wait for anything nor commit.
 func (s *Store) write(ctx context.Context, f func(tx *sql.Tx) error) error {
 	w := &write{ctx: ctx, do: f, done: make(chan struct{})}
 	select {
 	case s.queue <- w:
 	case <-ctx.Done():
-		return ctx.Err()
+		return tooLate(ctx)
 	case <-s.ended:
-		return fault.New(fault.Unavailable, "the store is closed")
+		return errClosed()
 	}
 	select {
-	case <-w.done: // also when ctx has ended: what is under way will be told
+	case <-w.done:
 		return w.err
+	case <-ctx.Done():
+		if w.taken.CompareAndSwap(false, true) {
+			return tooLate(ctx)
+		}
 	case <-s.ended:
-		select {
-		case <-w.done:
-			return w.err
-		default:
-			return fault.New(fault.Unavailable, "the store is closed")
+		if w.taken.CompareAndSwap(false, true) {
+			return errClosed()
 		}
 	}
+	<-w.done
+	return w.err
+}
+
+func tooLate(ctx context.Context) error {
+	return fault.Wrap(fault.Unavailable, ctx.Err(), "the server did not come to it in time; nothing was changed")
+}
+
+func errClosed() error {
+	return fault.New(fault.Unavailable, "the server is stopping; nothing was changed")
 }
 
 // writer commits groups of writes until ctx ends and the queue is empty.
 func (s *Store) writer(ctx context.Context) {
 	defer close(s.ended)
+	var retry <-chan time.Time
 	for {
+		if retry == nil && s.Refusing() != nil {
+			retry = time.After(retryEvery)
+		}
 		select {
 		case w := <-s.queue:
 			s.commit(s.group(w))
+		case <-retry:
+			retry = nil
+			s.recover(ctx)
 		case <-ctx.Done():
 			select {
 			case w := <-s.queue:
@@ -71,7 +94,8 @@ func (s *Store) writer(ctx context.Context) {
 	}
 }
 
-// group returns w and what waits behind it.
+// group returns w and what waits behind it. It does not wait for more: while one
+// group is synced, the next gathers by itself.
 func (s *Store) group(w *write) []*write {
 	group := []*write{w}
 	for len(group) < groupMax {
@@ -85,17 +109,11 @@ func (s *Store) group(w *write) []*write {
 	return group
 }
 
-// commit runs a group as one transaction and answers its callers. When the disk
-// fails, nobody is told that anything was written, and the next group begins on a
-// connection that has read the database afresh: a failed sync is never repeated,
-// since the kernel may have thrown away what it could not write (Rebello et al.,
-// "Can Applications Recover from fsync Failures?", ATC 2020).
+// commit runs a group as one transaction and answers its callers.
 func (s *Store) commit(group []*write) {
-	err := s.transact(group)
-	if err != nil {
-		s.Log.Error("group of writes not committed", zap.Int("writes", len(group)), zap.Error(err))
-		err = fault.Wrap(fault.Unavailable, err, "the server cannot write to its disk now; nothing was changed")
-		s.reconnect()
+	err := s.Refusing()
+	if err == nil {
+		err = s.transact(group)
 	}
 	for _, w := range group {
 		if err != nil {
@@ -108,40 +126,71 @@ func (s *Store) commit(group []*write) {
 	}
 }
 
+// transact runs a group as one transaction. Its error is everybody's.
 func (s *Store) transact(group []*write) error {
+	tx, err := s.run(group)
+	switch {
+	case err == nil:
+		if err = tx.Commit(); err == nil {
+			return nil
+		}
+		err = fault.Wrap(fault.Unavailable, fmt.Errorf("commit: %w", err),
+			"the server's disk failed, and whether this was done is not known; look before you repeat it")
+		s.refuse(err)
+	case locked(err):
+		err = fault.Wrap(fault.Unavailable, err, "another program has locked the server's database; nothing was changed")
+	default:
+		err = fault.Wrap(fault.Unavailable, err, "the server cannot write to its disk now; nothing was changed")
+		s.refuse(err)
+	}
+	s.Log.Error("group of writes not committed", zap.Int("writes", len(group)), zap.Error(err))
+	return err
+}
+
+// run runs a group in a transaction, each write in a savepoint of its own, and
+// returns the transaction. After an error nothing of the group has happened.
+func (s *Store) run(group []*write) (_ *sql.Tx, err error) {
 	ctx := context.WithoutCancel(group[0].ctx)
 	tx, err := s.writes.BeginTx(ctx, nil)
 	if err != nil {
-		return fmt.Errorf("begin: %w", err)
+		return nil, fmt.Errorf("begin: %w", err)
 	}
-	defer tx.Rollback() // does nothing after Commit
+	defer func() {
+		if err != nil {
+			tx.Rollback() // If it cannot, SQLite has rolled back by itself.
+		}
+	}()
 	for _, w := range group {
-		if w.err = w.ctx.Err(); w.err != nil {
+		if !w.taken.CompareAndSwap(false, true) {
 			continue
 		}
 		if _, err := tx.ExecContext(ctx, `SAVEPOINT one`); err != nil {
-			return fmt.Errorf("savepoint: %w", err)
+			return nil, fmt.Errorf("savepoint: %w", err)
 		}
-		if w.err = w.do(tx); w.err != nil {
+		if w.err = w.try(tx); w.err != nil {
+			if diskFailed(w.err) {
+				return nil, w.err
+			}
 			if _, err := tx.ExecContext(ctx, `ROLLBACK TO one`); err != nil {
-				return fmt.Errorf("roll back: %w", errors.Join(err, w.err))
+				return nil, fmt.Errorf("roll back: %w", errors.Join(err, w.err))
 			}
 		}
 		if _, err := tx.ExecContext(ctx, `RELEASE one`); err != nil {
-			return fmt.Errorf("release: %w", err)
+			return nil, fmt.Errorf("release: %w", err)
 		}
 	}
-	if err := tx.Commit(); err != nil {
-		return fmt.Errorf("commit: %w", err)
-	}
-	return nil
+	return tx, nil
 }
 
-// reconnect drops the writing connection, so that the next group opens the
-// database anew and replays only what is really in its log.
-func (s *Store) reconnect() {
-	s.writes.SetMaxIdleConns(0) // closes the idle connection
-	s.writes.SetMaxIdleConns(1)
+// try does w. A panic is the error of that write alone: the others in its group,
+// and the server, have nothing to do with it.
+func (w *write) try(tx *sql.Tx) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+		}
+	}()
+	return w.do(tx)
 }
 
 // signal wakes everybody who waits for something to grow.
@@ -164,15 +213,4 @@ func (s *signal) broadcast() {
 	defer s.mu.Unlock()
 	close(s.c)
 	s.c = make(chan struct{})
-}
-
-// at is now, as the database keeps times.
-func (s *Store) at() int64 { return nanos(s.Now()) }
-
-// timeOf is the inverse of nanos.
-func timeOf(n int64) time.Time {
-	if n == 0 {
-		return time.Time{}
-	}
-	return time.Unix(0, n).UTC()
 }
