@@ -1,6 +1,6 @@
 # The contents page: `make help` prints the lines with two hashes.
 
-SHELL      := /bin/bash
+SHELL       := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 
@@ -8,31 +8,15 @@ STATE  ?= .berth
 LISTEN ?= 127.0.0.1:8080
 LIB    := bin/libexec
 
-GO_BUILD := CGO_ENABLED=0 go build -trimpath -ldflags '-s -w'
-SOURCES  := $(shell find . -name '*.go' -not -name '*_test.go' -not -path './bin/*' -not -path './.*' 2>/dev/null) go.mod go.sum
-
 .PHONY: help
 help: ## say what there is
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: build
-build: check-go deps bin/berth $(LIB)/berth-log $(LIB)/berth-init $(LIB)/demo ## build bin/berth and what it stands on
-
-bin/berth: $(SOURCES)
-	@echo "building bin/berth"
-	@$(GO_BUILD) -o $@ ./cmd/berth
-
-$(LIB)/berth-log: $(SOURCES)
+build: deps ## build bin/berth and what it stands on
 	@mkdir -p $(LIB)
-	@$(GO_BUILD) -o $@ ./cmd/berth-log
-
-$(LIB)/berth-init: cmd/berth-init/main.go
-	@mkdir -p $(LIB)
-	@$(GO_BUILD) -o $@ ./cmd/berth-init
-
-$(LIB)/demo: examples/demo/main.go
-	@mkdir -p $(LIB)
-	@$(GO_BUILD) -o $@ ./examples/demo
+	@CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o bin/ ./cmd/berth
+	@CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o $(LIB)/ ./cmd/berth-log ./cmd/berth-init ./examples/demo
 
 .PHONY: deps
 deps: check-go ## build the pinned containerd, runc and CNI plugins, once
@@ -40,7 +24,7 @@ deps: check-go ## build the pinned containerd, runc and CNI plugins, once
 
 .PHONY: check-go
 check-go:
-	@command -v go >/dev/null || { echo "Go is missing: install Go 1.26 or later (https://go.dev/dl) and put it on PATH" >&2; exit 1; }
+	@deps/check-go
 
 .PHONY: up
 up: check-root build ## start Berth in the background and run the sample task
@@ -52,39 +36,43 @@ down: ## stop everything and leave nothing behind
 
 .PHONY: check-root
 check-root:
-	@[ "$$(id -u)" = 0 ] || { echo "Berth makes namespaces, mounts and cgroups: run this as root (sudo make $(MAKECMDGOALS))" >&2; exit 1; }
+	@[ "$$(id -u)" = 0 ] || { echo "Berth makes namespaces, mounts and cgroups: run this as root (sudo env PATH=\"\$$PATH\" make $(MAKECMDGOALS))" >&2; exit 1; }
 
 .PHONY: test
 test: check-root build test-unit test-e2e test-cgroup2 ## every test, the real-containerd ones included
 
 .PHONY: test-unit
-test-unit: ## what needs no root: units, properties, simulation, house rules
+test-unit: check-go ## what needs no root: units, properties, simulation, house rules
 	go vet ./...
 	go test ./...
 
 .PHONY: test-e2e
 test-e2e: check-root build ## real containerd, the built binary, kill -9
 	go vet -tags e2e ./...
-	go test -tags e2e -count=1 -timeout 30m -p 1 ./isolation/... ./images/... ./logs/... ./store/... ./tests/e2e/...
+	go test -tags e2e -count=1 -timeout 12m -p 1 $$(grep -rl --include='*_test.go' '^//go:build e2e' . | xargs -n 1 dirname | sort -u)
 
 .PHONY: test-cgroup2
 test-cgroup2: check-root build ## the isolation suite on cgroup v2, in a small guest
 	tests/cgroup2/run
+
+.PHONY: test-compose
+test-compose: check-root check-go ## the Dockerfile and docker-compose.yml, under a Docker Engine of the test's own
+	tests/compose/run
 
 .PHONY: bench
 bench: check-root build ## against bare runc and ctr, in one interleaved run
 	go run ./tests/bench
 
 .PHONY: fuzz
-fuzz: ## two minutes on the decoder and the validator
+fuzz: check-go ## two minutes on the decoder and the validator
 	go test ./task -run '^$$' -fuzz FuzzParseDefinition -fuzztime 2m
 
 .PHONY: lint
-lint: ## formatting and vet
+lint: check-go ## formatting and vet
 	@bad=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$bad" ] || { echo "not gofmt'd:"; echo "$$bad"; exit 1; }
 	go vet ./...
 	go vet -tags e2e ./...
 
 .PHONY: clean
-clean: ## remove what was built
+clean: down ## stop everything and remove what was built
 	rm -rf bin
