@@ -26,7 +26,12 @@ import (
 	"berth/task"
 )
 
-// runcRuntime is how containerd names its runc shim, if ours is not there.
+// createPatience is how long containerd may take to create a process. It is much
+// more than ever is needed, and keeps a shim that is stuck from blocking a task
+// for ever: the next call sweeps first.
+const createPatience = 30 * time.Second
+
+// runcRuntime is how containerd names its shim for runc.
 const runcRuntime = "io.containerd.runc.v2"
 
 // Create implements isolation.Runtime.
@@ -53,11 +58,19 @@ func (r *Runtime) Create(ctx context.Context, c isolation.Container) error {
 		if made, err := r.made(ctx, dir, id); made || err != nil {
 			return err
 		}
+		if err := r.sweep(ctx, c.Task, c.Name); err != nil {
+			return err
+		}
 	}
 	err = r.create(ctx, c, world)
 	if errors.Is(err, errGone) { // The cache was wrong; look again.
 		r.images.forget(c.Image)
 		err = r.create(ctx, c, world)
+	}
+	if kind := fault.KindOf(err); kind == fault.Invalid || kind == fault.NotFound {
+		// It never will be: nobody is to wait for it. Its directory stays, so
+		// that Remove looks for what was made of it.
+		return errors.Join(err, forget(dir, containerFile))
 	}
 	return err
 }
@@ -157,6 +170,8 @@ func (r *Runtime) createTask(ctx context.Context, id task.ID, name string, termi
 	if terminal {
 		req.Stderr = "" // A terminal has one stream.
 	}
+	ctx, cancel := context.WithTimeout(ctx, createPatience)
+	defer cancel()
 	_, err := r.tasks().Create(ctx, req)
 	if err = errgrpc.ToNative(err); err != nil && !errdefs.IsAlreadyExists(err) {
 		return startFault(err, rid)
@@ -174,34 +189,45 @@ func wireMounts(mounts []mount.Mount) []*types.Mount {
 
 // logURI tells the shim to send the container's output to a berth-log process of
 // its own, a child of the shim and so in no task's cgroup. containerd passes the
-// query as arguments.
+// query as arguments, pair by pair, in any order.
 func (r *Runtime) logURI(id task.ID, name string) string {
-	args := url.Values{"-dir": {filepath.Join(r.LogsDir, string(id), name)}}
+	args := url.Values{logDirFlag: {r.logDir(id, name)}}
 	if r.LogMaxSize > 0 {
 		args.Set("-max-size", strconv.FormatInt(r.LogMaxSize, 10))
 	}
 	if r.LogMaxFiles > 0 {
 		args.Set("-max-files", strconv.Itoa(r.LogMaxFiles))
 	}
-	u := url.URL{Scheme: "binary", Path: filepath.Join(r.Libexec, "berth-log"), RawQuery: args.Encode()}
+	u := url.URL{Scheme: "binary", Path: r.logger(), RawQuery: args.Encode()}
 	return u.String()
 }
 
+// logDirFlag is berth-log's flag for where to write.
+const logDirFlag = "-dir"
+
+func (r *Runtime) logger() string { return filepath.Join(r.Libexec, "berth-log") }
+
+func (r *Runtime) logDir(id task.ID, name string) string {
+	return filepath.Join(r.LogsDir, string(id), name)
+}
+
+// runtimeInfo names the shim, which containerd finds beside itself or in its
+// PATH. (It would also take a path, and then ask the shim what it can before
+// each container.)
 func (r *Runtime) runtimeInfo() (containers.RuntimeInfo, error) {
-	info := containers.RuntimeInfo{Name: runcRuntime}
-	opts := &options.Options{Root: r.runcDir()}
-	if shim := filepath.Join(r.Libexec, "containerd-shim-runc-v2"); isFile(shim) {
-		info.Name = shim
-	}
-	if runc := filepath.Join(r.Libexec, "runc"); isFile(runc) {
-		opts.BinaryName = runc
-	}
-	any, err := typeurl.MarshalAny(opts)
+	opts, err := typeurl.MarshalAny(&options.Options{Root: r.runcDir(), BinaryName: r.runc()})
 	if err != nil {
-		return info, fmt.Errorf("encode runtime options: %w", err)
+		return containers.RuntimeInfo{}, fmt.Errorf("encode runtime options: %w", err)
 	}
-	info.Options = any
-	return info, nil
+	return containers.RuntimeInfo{Name: runcRuntime, Options: opts}, nil
+}
+
+// runc returns the path of our runc or, if we have none, the name of the host's.
+func (r *Runtime) runc() string {
+	if path := filepath.Join(r.Libexec, "runc"); isFile(path) {
+		return path
+	}
+	return "runc"
 }
 
 func isFile(path string) bool {

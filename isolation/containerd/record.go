@@ -98,6 +98,14 @@ func saveRecord(dir, file string, record any, durable bool) (err error) {
 	return errors.Join(syncDir(dir), syncDir(filepath.Dir(dir)))
 }
 
+// forget removes a record. If there is none, forget does nothing.
+func forget(dir, file string) error {
+	if err := os.Remove(filepath.Join(dir, file)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("remove record: %w", err)
+	}
+	return nil
+}
+
 // syncDir makes the names in a directory durable.
 func syncDir(dir string) error {
 	d, err := os.Open(dir)

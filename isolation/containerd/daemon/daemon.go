@@ -15,6 +15,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
@@ -206,6 +207,12 @@ func (d *Daemon) start() (*process, error) {
 	cmd := exec.Command(d.program(), "--config", d.configFile())
 	cmd.Stdout, cmd.Stderr = logFile, logFile
 	cmd.Dir = d.root()
+	cmd.Env = cmd.Environ()
+	for i, kv := range cmd.Env { // Its shim looks for runc there, too.
+		if path, ok := strings.CutPrefix(kv, "PATH="); ok {
+			cmd.Env[i] = "PATH=" + d.Libexec + ":" + path
+		}
+	}
 	// Its own session: a signal to our terminal or process group is not for it.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := cmd.Start(); err != nil {
