@@ -31,11 +31,13 @@ func runtimeID(id task.ID, container string) string {
 //
 //	StateDir/tasks/<task>/sandbox.json         the task's world; there before anything else is
 //	StateDir/tasks/<task>/<runtime ID>/        one container: its record, its markers, its /etc files
-//	StateDir/network.json, StateDir/cni/       the bridge's subnet, and who has which address in it
+//	StateDir/trash/                            records on their way out
+//	StateDir/network.json                      the bridge's subnet
 //	RunDir/netns/<task>                        the task's network namespace is mounted here
 //	RunDir/runc/                               runc's own state
 //	RunDir/look                                empty; images are mounted here out of everybody's sight
 func (c Config) tasksDir() string { return filepath.Join(c.StateDir, "tasks") }
+func (c Config) trashDir() string { return filepath.Join(c.StateDir, "trash") }
 func (c Config) netnsDir() string { return filepath.Join(c.RunDir, "netns") }
 func (c Config) runcDir() string  { return filepath.Join(c.RunDir, "runc") }
 func (c Config) lookDir() string  { return filepath.Join(c.RunDir, "look") }

@@ -1,18 +1,16 @@
 package containerd
 
 import (
-	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
+	"net"
 	"net/netip"
 	"os"
-	"path/filepath"
-	"strings"
+	"sync"
 
-	"github.com/containernetworking/cni/libcni"
-	types100 "github.com/containernetworking/cni/pkg/types/100"
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
 
 	"berth/fault"
 	"berth/task"
@@ -27,12 +25,16 @@ const eth0 = "eth0"
 // nothing of the host can be reached; its ports are isolated, so the tasks
 // cannot reach one another; there is no route out. Whatever more a task may
 // reach will be given to it explicitly.
+//
+// Which task has which address is written in the tasks' records, before it takes
+// effect; what is kept here is a copy of that.
 type network struct {
 	bridge string
 	subnet netip.Prefix
-	dir    string // CNI's state: who has which address
-	cni    *libcni.CNIConfig
-	list   *libcni.NetworkConfigList
+
+	mu   sync.Mutex
+	held map[netip.Addr]task.ID
+	last netip.Addr // given out last: addresses come around as late as possible
 }
 
 // networkRecord is the choice of a subnet, made once: tasks may still be there
@@ -42,7 +44,7 @@ type networkRecord struct{ Subnet netip.Prefix }
 const networkFile = "network.json"
 
 func openNetwork(c Config) (*network, error) {
-	n := &network{bridge: c.Bridge, subnet: c.Subnet, dir: filepath.Join(c.StateDir, "cni")}
+	n := &network{bridge: c.Bridge, subnet: c.Subnet, held: make(map[netip.Addr]task.ID)}
 	record, found, err := load[networkRecord](c.StateDir, networkFile)
 	if err != nil {
 		return nil, err
@@ -57,121 +59,149 @@ func openNetwork(c Config) (*network, error) {
 	} else {
 		n.subnet = record.Subnet
 	}
-	if err := ensureBridge(n.bridge, n.subnet); err != nil {
+	if err := n.recall(c); err != nil {
 		return nil, err
 	}
-	// The plugins' list format is that of the CNI specification 1.0.
-	list, err := json.Marshal(map[string]any{
-		"cniVersion": "1.0.0",
-		"name":       c.Bridge,
-		"plugins": []any{map[string]any{
-			"type":          "bridge",
-			"bridge":        c.Bridge,
-			"isGateway":     false,
-			"ipMasq":        false,
-			"portIsolation": true,
-			"ipam": map[string]any{
-				"type":    "host-local",
-				"dataDir": n.dir,
-				"ranges":  [][]map[string]string{{{"subnet": n.subnet.String()}}},
-			},
-		}},
-	})
-	if err != nil {
-		return nil, err
-	}
-	if n.list, err = libcni.ConfListFromBytes(list); err != nil {
-		return nil, fmt.Errorf("configure network %s: %w", c.Bridge, err)
-	}
-	n.cni = libcni.NewCNIConfigWithCacheDir([]string{filepath.Join(c.Libexec, "cni")}, filepath.Join(n.dir, "cache"), nil)
-	return n, nil
+	return n, ensureBridge(n.bridge, n.subnet)
 }
 
-func runtimeConf(id task.ID, netns string) *libcni.RuntimeConf {
-	return &libcni.RuntimeConf{ContainerID: string(id), NetNS: netns, IfName: eth0}
-}
-
-// attach gives the namespace its interface and address. It must not have one.
-func (n *network) attach(ctx context.Context, id task.ID, netns string) (task.Network, error) {
-	if err := ensureBridge(n.bridge, n.subnet); err != nil {
-		return task.Network{}, err
-	}
-	added, err := n.cni.AddNetworkList(ctx, n.list, runtimeConf(id, netns))
+// recall reads from the records of tasks which addresses are held.
+func (n *network) recall(c Config) error {
+	entries, err := os.ReadDir(c.tasksDir())
 	if err != nil {
-		if strings.Contains(err.Error(), "no IP addresses available") {
-			return task.Network{}, fault.Wrap(fault.Exhausted, err, "no address is left in %s", n.subnet)
+		return fmt.Errorf("list tasks: %w", err)
+	}
+	for _, e := range entries {
+		id, err := task.ParseID(e.Name())
+		if err != nil {
+			continue
 		}
-		return task.Network{}, fmt.Errorf("attach task %s to the network: %w", id, err)
-	}
-	result, err := types100.NewResultFromResult(added)
-	if err != nil {
-		return task.Network{}, fmt.Errorf("read the network of task %s: %w", id, err)
-	}
-	out := task.Network{Subnet: n.subnet.String()}
-	for _, ip := range result.IPs {
-		out.IPv4 = ip.Address.IP.String()
-	}
-	for _, i := range result.Interfaces {
-		if i.Name == eth0 && i.Sandbox != "" {
-			out.MAC = i.Mac
+		record, _, err := load[sandboxRecord](c.taskDir(id), sandboxFile)
+		if err != nil {
+			return err
 		}
-	}
-	if out.IPv4 == "" {
-		return task.Network{}, fmt.Errorf("attach task %s to the network: the plugin gave no address", id)
-	}
-	return out, nil
-}
-
-// detach takes the address back. The namespace itself, and with it the
-// interface, may be gone already.
-func (n *network) detach(ctx context.Context, id task.ID) error {
-	held, err := n.holds(id)
-	if err != nil || !held {
-		return err
-	}
-	// Without a namespace the plugins only release the address; the interface
-	// vanishes with the namespace, which is next to go.
-	if err := n.cni.DelNetworkList(ctx, n.list, runtimeConf(id, "")); err != nil {
-		return fmt.Errorf("detach task %s from the network: %w", id, err)
+		if addr, err := netip.ParseAddr(record.Network.IPv4); err == nil {
+			n.held[addr] = id
+		}
 	}
 	return nil
 }
 
-// holds reports whether a task has an address or a cached result.
-func (n *network) holds(id task.ID) (bool, error) {
-	if _, err := os.Stat(filepath.Join(n.dir, "cache", "results", n.bridge+"-"+string(id)+"-"+eth0)); err == nil {
-		return true, nil
-	}
-	all, err := n.holders()
-	for _, name := range all {
-		if name == string(id) {
-			return true, err
+// reserve gives the task an address. It is the task's until release.
+func (n *network) reserve(id task.ID) (task.Network, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	first := n.subnet.Addr().Next().Next() // .0 is the network, .1 is kept for the bridge
+	addr := n.last
+	for range 1 << (32 - n.subnet.Bits()) {
+		if addr = addr.Next(); !n.subnet.Contains(addr.Next()) { // the last one is for broadcasts
+			addr = first
+		}
+		if _, held := n.held[addr]; !held {
+			n.held[addr], n.last = id, addr
+			return task.Network{IPv4: addr.String(), MAC: mac(addr), Subnet: n.subnet.String()}, nil
 		}
 	}
-	return false, err
+	return task.Network{}, fault.New(fault.Exhausted, "no address is left in %s", n.subnet)
 }
 
-// holders returns who has an address. host-local keeps a file for each, named by
-// the address, whose first line is the ID of the holder.
-func (n *network) holders() ([]string, error) {
-	dir := filepath.Join(n.dir, n.bridge)
-	entries, err := os.ReadDir(dir)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("list addresses: %w", err)
-	}
-	var ids []string
-	for _, e := range entries {
-		if _, err := netip.ParseAddr(e.Name()); err != nil {
-			continue
+// release takes back what the task has of addresses.
+func (n *network) release(id task.ID) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for addr, holder := range n.held {
+		if holder == id {
+			delete(n.held, addr)
 		}
-		text, err := os.ReadFile(filepath.Join(dir, e.Name()))
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return nil, fmt.Errorf("list addresses: %w", err)
-		}
-		id, _, _ := strings.Cut(string(text), "\n")
-		ids = append(ids, strings.TrimSpace(id))
 	}
-	return ids, nil
+}
+
+// mac is the hardware address that goes with an address: locally administered,
+// and as unique on the bridge as that.
+func mac(addr netip.Addr) string {
+	b := addr.As4()
+	return net.HardwareAddr{0x0a, 0x58, b[0], b[1], b[2], b[3]}.String()
+}
+
+// port is the name of the host's end of a task's link: the last digits of an ID
+// are its random ones, and an interface's name has 15 bytes.
+func port(id task.ID) string { return "bt" + string(id[len(id)-12:]) }
+
+// attach links the namespace to the bridge, with the address that was reserved.
+// It must not be linked yet.
+func (n *network) attach(id task.ID, path string, w task.Network) error {
+	if err := n.link(id, path, w); err != nil {
+		return fmt.Errorf("attach task %s to the network: %w", id, err)
+	}
+	return nil
+}
+
+func (n *network) link(id task.ID, path string, w task.Network) error {
+	if err := ensureBridge(n.bridge, n.subnet); err != nil {
+		return err
+	}
+	bridge, err := netlink.LinkByName(n.bridge)
+	if err != nil {
+		return fmt.Errorf("find bridge: %w", err)
+	}
+	hardware, err := net.ParseMAC(w.MAC)
+	if err != nil {
+		return err
+	}
+	inside, err := netns.GetFromPath(path)
+	if err != nil {
+		return fmt.Errorf("open namespace: %w", err)
+	}
+	defer inside.Close()
+	outer := &netlink.Veth{
+		LinkAttrs: netlink.LinkAttrs{Name: port(id), MasterIndex: bridge.Attrs().Index},
+		PeerName:  eth0, PeerNamespace: netlink.NsFd(int(inside)), PeerHardwareAddr: hardware,
+	}
+	if err := netlink.LinkAdd(outer); err != nil {
+		return fmt.Errorf("add link: %w", err)
+	}
+	if err := netlink.LinkSetIsolated(outer, true); err != nil {
+		return fmt.Errorf("isolate link: %w", err)
+	}
+	if err := netlink.LinkSetUp(outer); err != nil {
+		return fmt.Errorf("bring link up: %w", err)
+	}
+	within, err := netlink.NewHandleAt(inside)
+	if err != nil {
+		return fmt.Errorf("enter namespace: %w", err)
+	}
+	defer within.Close()
+	inner, err := within.LinkByName(eth0)
+	if err != nil {
+		return fmt.Errorf("find %s: %w", eth0, err)
+	}
+	addr, err := netlink.ParseAddr(fmt.Sprintf("%s/%d", w.IPv4, n.subnet.Bits()))
+	if err != nil {
+		return err
+	}
+	if err := within.AddrAdd(inner, addr); err != nil {
+		return fmt.Errorf("add address: %w", err)
+	}
+	if err := within.LinkSetUp(inner); err != nil {
+		return fmt.Errorf("bring %s up: %w", eth0, err)
+	}
+	return nil
+}
+
+// detach takes the link away, if it is there. The namespace may be gone already.
+func (n *network) detach(id task.ID) error {
+	var none netlink.LinkNotFoundError
+	link, err := netlink.LinkByName(port(id))
+	if errors.As(err, &none) {
+		return nil
+	}
+	if err == nil {
+		err = netlink.LinkDel(link)
+	}
+	if err == nil || errors.Is(err, unix.ENODEV) || errors.Is(err, unix.EINVAL) {
+		return nil // It went with its namespace in between.
+	}
+	return fmt.Errorf("detach task %s from the network: %w", id, err)
 }
 
 func (n *network) remove() error { return removeBridge(n.bridge) }

@@ -28,30 +28,42 @@ func (r *Runtime) Provision(ctx context.Context, s isolation.Sandbox) (task.Netw
 		return known.Network, nil
 	}
 	if known.BootID != "" { // An earlier call began this and did not come to its end.
-		if err := errors.Join(r.network.detach(ctx, s.ID), removeNetns(r.netns(s.ID))); err != nil {
+		if err := r.unlink(s.ID); err != nil {
 			return task.Network{}, err
 		}
 	}
+	address, err := r.network.reserve(s.ID)
+	if err != nil {
+		return task.Network{}, err
+	}
 	// From here on the task is listed, whatever happens.
-	record := sandboxRecord{Sandbox: s, BootID: r.bootID}
-	if err := saveDurably(r.taskDir(s.ID), sandboxFile, record); err != nil {
+	record := sandboxRecord{Sandbox: s, BootID: r.bootID, Network: address}
+	if err := save(r.taskDir(s.ID), sandboxFile, record); err != nil {
 		return task.Network{}, err
 	}
 
 	var g errgroup.Group
 	g.Go(func() error { return r.cgroups.Create(string(s.ID), r.limits(s)) })
 	g.Go(func() error {
-		err := createNetns(r.netns(s.ID))
-		if err == nil {
-			record.Network, err = r.network.attach(ctx, s.ID, r.netns(s.ID))
+		if err := createNetns(r.netns(s.ID)); err != nil {
+			return err
 		}
-		return err
+		return r.network.attach(s.ID, r.netns(s.ID), address)
 	})
 	if err := g.Wait(); err != nil {
 		return task.Network{}, err
 	}
 	record.Ready = true
 	return record.Network, save(r.taskDir(s.ID), sandboxFile, record)
+}
+
+// unlink takes a task's network away, and then its address back.
+func (r *Runtime) unlink(id task.ID) error {
+	if err := errors.Join(r.network.detach(id), removeNetns(r.netns(id))); err != nil {
+		return err
+	}
+	r.network.release(id)
+	return nil
 }
 
 // world returns the record of a task's world, and whether that is there, whole.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -45,15 +46,32 @@ func (r *Runtime) Remove(ctx context.Context, id task.ID) error {
 	for _, rid := range rids {
 		g.Go(func() error { return r.removeContainer(ctx, rid) })
 	}
-	g.Go(func() error { return errors.Join(r.network.detach(ctx, id), removeNetns(r.netns(id))) })
+	g.Go(func() error { return r.unlink(id) })
 	if err := g.Wait(); err != nil {
 		return fmt.Errorf("remove task %s: %w", id, err)
 	}
 	if err := r.cgroups.Remove(ctx, string(id)); err != nil {
 		return err
 	}
-	if err := os.RemoveAll(r.taskDir(id)); err != nil {
-		return fmt.Errorf("remove records of task %s: %w", id, err)
+	return r.discard(r.taskDir(id))
+}
+
+// discard removes a directory of records in one step: half of them would tell
+// of another life than the task had.
+func (r *Runtime) discard(dir string) error {
+	away := filepath.Join(r.trashDir(), filepath.Base(dir))
+	err := os.RemoveAll(away)
+	if err == nil {
+		err = os.Rename(dir, away)
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err == nil {
+		err = os.RemoveAll(away)
+	}
+	if err != nil {
+		return fmt.Errorf("remove records: %w", err)
 	}
 	return nil
 }

@@ -45,7 +45,7 @@ type Config struct {
 	Client      *client.Client // of containerd 1.7 or later; its default namespace holds the tasks
 	Snapshotter string         // for the containers' root file systems; see Snapshotter
 
-	Libexec  string // has runc, containerd-shim-runc-v2, berth-log, berth-init and the CNI plugins in cni/
+	Libexec  string // has runc, containerd-shim-runc-v2, berth-log and berth-init
 	StateDir string // survives restarts of the host
 	RunDir   string // does not, and is short, as in /run/berth/1a2b3c4d
 	LogsDir  string // berth-log writes to LogsDir/<task>/<container>
@@ -101,7 +101,10 @@ func New(c Config) (*Runtime, error) {
 	if c.PIDs == 0 {
 		c.PIDs = DefaultPIDs
 	}
-	for _, dir := range []string{c.tasksDir(), c.netnsDir(), c.lookDir()} {
+	if err := os.RemoveAll(c.trashDir()); err != nil { // of a Remove that was cut short at its very end
+		return nil, fmt.Errorf("empty the trash: %w", err)
+	}
+	for _, dir := range []string{c.tasksDir(), c.trashDir(), c.netnsDir(), c.lookDir()} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return nil, fmt.Errorf("make directories: %w", err)
 		}
@@ -172,12 +175,8 @@ func (r *Runtime) traces() ([]task.ID, error) {
 			names = append(names, e.Name())
 		}
 	}
-	addressed, err := r.network.holders()
-	if err != nil {
-		return nil, err
-	}
 	var ids []task.ID
-	for _, name := range append(names, addressed...) {
+	for _, name := range names {
 		if id, err := task.ParseID(name); err == nil {
 			ids = append(ids, id)
 		}

@@ -285,8 +285,14 @@ func (s *stage) leftovers() error {
 			note("cgroups %v", dirs)
 		}
 	}
-	if mounts, err := os.ReadFile("/proc/self/mountinfo"); err != nil || strings.Contains(string(mounts), s.run) || strings.Contains(string(mounts), s.state) {
-		note("mounts, %v", err)
+	mounts, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		note("mounts: %v", err)
+	}
+	for line := range strings.Lines(string(mounts)) {
+		if strings.Contains(line, s.run) || strings.Contains(line, s.state) {
+			note("mount %s", line)
+		}
 	}
 	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(50 * time.Millisecond) {
 		left := s.processes("containerd-shim", "berth-log", "probe")

@@ -51,7 +51,8 @@ func open(ctx context.Context, bin string) (*bench, error) {
 	// Room for eight at once whatever the host has: what is compared is the work
 	// of launching, and every contender runs without a queue.
 	up := exec.CommandContext(ctx, b.berthd, "up", "--state-dir", filepath.Join(dir, "state"), "--listen", addr, "--no-sample")
-	up.Env = append(os.Environ(), "BERTH_VCPU=16", "BERTH_MEMORY=16384")
+	up.Env = append(os.Environ(), "BERTH_VCPU=16", "BERTH_MEMORY=16384",
+		"PATH="+b.libexec+":"+os.Getenv("PATH")) // ctr's tasks get the same shim and runc as Berth's
 	if out, err := up.CombinedOutput(); err != nil {
 		return nil, errors.Join(fmt.Errorf("berth up: %w\n%s", err, out), b.close())
 	}
