@@ -1,19 +1,11 @@
 package store_test
 
 import (
-	"context"
-	"fmt"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"sync"
 	"testing"
 	"time"
-
-	"go.uber.org/zap"
-	"pgregory.net/rapid"
 
 	"berth/fault"
 	"berth/store"
@@ -35,7 +27,7 @@ func newTask(t interface{ Fatal(...any) }) task.Task {
 	return tk
 }
 
-// steps moves a task one step towards its end.
+// next moves a task one step towards its end.
 func next(tk task.Task) task.Transition {
 	at := tk.CreatedAt.Add(time.Second)
 	switch tk.LastStatus {
@@ -53,112 +45,6 @@ func next(tk task.Task) task.Transition {
 		return task.Ended(at, nil, nil)
 	}
 	return task.Removed(at)
-}
-
-// Ensure the store does what a simple model does, across reopening it, and that
-// the journal tells exactly what happened.
-func TestModel(t *testing.T) {
-	rapid.Check(t, func(rt *rapid.T) {
-		dir, err := os.MkdirTemp("", "store")
-		if err != nil {
-			rt.Fatal(err)
-		}
-		defer os.RemoveAll(dir)
-		ctx := context.Background()
-		open := func() *store.Store {
-			s, err := store.Open(ctx, store.Config{Path: filepath.Join(dir, "b.db"), Realm: storetest.Realm, Log: zap.NewNop(), Now: time.Now})
-			if err != nil {
-				rt.Fatal(err)
-			}
-			return s
-		}
-		s := open()
-		defer func() { s.Close() }()
-
-		known := make(map[task.ID]task.Task) // the model
-		tokens := make(map[string]task.ID)
-		var journal []task.Task
-		var ids []task.ID
-		some := func() task.ID { return ids[rapid.IntRange(0, len(ids)-1).Draw(rt, "task")] }
-		for range rapid.IntRange(1, 30).Draw(rt, "steps") {
-			switch what := rapid.IntRange(0, 9).Draw(rt, "what"); {
-			case what < 3 || len(ids) == 0:
-				tk, token := newTask(rt), ""
-				if rapid.Bool().Draw(rt, "token") {
-					token = strconv.Itoa(rapid.IntRange(0, 3).Draw(rt, "which"))
-				}
-				got, err := s.Create(ctx, []task.Task{tk}, token, "same")
-				if err != nil {
-					rt.Fatal(err)
-				}
-				if earlier, ok := tokens[token]; ok {
-					if got[0].ID != earlier {
-						rt.Fatalf("token %s made %s and then %s", token, earlier, got[0].ID)
-					}
-					if _, err := s.Create(ctx, []task.Task{tk}, token, "other"); fault.KindOf(err) != fault.Conflict {
-						rt.Fatalf("token with another request: %v", err)
-					}
-					break
-				}
-				if token != "" {
-					tokens[token] = tk.ID
-				}
-				known[tk.ID], journal, ids = tk, append(journal, tk), append(ids, tk.ID)
-			case what < 7:
-				id := some()
-				tr := next(known[id])
-				want, werr := known[id].Apply(tr)
-				_, err := s.Advance(ctx, id, tr)
-				if fault.KindOf(err) != fault.KindOf(werr) || (err == nil) != (werr == nil) {
-					rt.Fatalf("advance: %v, want %v", err, werr)
-				}
-				if err == nil {
-					known[id], journal = want, append(journal, want)
-				}
-			case what < 8:
-				id := some()
-				want, changed := known[id].AskStop(task.UserInitiated, "enough")
-				if _, err := s.AskStop(ctx, id, task.UserInitiated, "enough"); err != nil {
-					rt.Fatal(err)
-				}
-				if changed {
-					known[id], journal = want, append(journal, want)
-				}
-			default:
-				if err := s.Close(); err != nil {
-					rt.Fatal(err)
-				}
-				s = open()
-			}
-		}
-		for id, want := range known {
-			got, err := s.Task(ctx, id)
-			if err != nil || got.Version != want.Version || got.LastStatus != want.LastStatus || got.DesiredStatus != want.DesiredStatus {
-				rt.Fatalf("task %s is %s v%d, want %s v%d (%v)", id, got.LastStatus, got.Version, want.LastStatus, want.Version, err)
-			}
-		}
-		unfinished, seq, err := s.Unfinished(ctx)
-		if err != nil || int(seq) != len(journal) {
-			rt.Fatalf("journal ends at %d, want %d (%v)", seq, len(journal), err)
-		}
-		for _, u := range unfinished {
-			if known[u.ID].LastStatus == task.Stopped {
-				rt.Fatalf("task %s has stopped and is unfinished", u.ID)
-			}
-		}
-		n := 0
-		for ev, err := range s.Follow(ctx, 0) {
-			if err != nil {
-				rt.Fatal(err)
-			}
-			if want := journal[n]; ev.Seq != task.Seq(n+1) || ev.Task.ID != want.ID || ev.Task.Version != want.Version {
-				rt.Fatalf("event %d is %s v%d, want %s v%d", ev.Seq, ev.Task.ID, ev.Task.Version, want.ID, want.Version)
-			}
-			if n++; n == len(journal) {
-				break
-			}
-		}
-	})
 }
 
 // Ensure a follower misses nothing and sees nothing twice while many write.
@@ -189,76 +75,6 @@ func TestFollow(t *testing.T) {
 		}
 	}
 	ws.Wait()
-}
-
-// Ensure what was acknowledged survives kill -9 at random points, whole and in
-// order. The test runs itself as the process that is killed.
-func TestKilled(t *testing.T) {
-	dir := os.Getenv("STORE_KILLED_DIR")
-	if dir != "" {
-		writeForEver(t, dir)
-		return
-	}
-	dir = t.TempDir()
-	acknowledged := make(map[string]bool)
-	for n := range 25 {
-		cmd := exec.Command(os.Args[0], "-test.run=^TestKilled$")
-		cmd.Env = append(os.Environ(), "STORE_KILLED_DIR="+dir)
-		out, err := cmd.StdoutPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		var id string
-		for lines := 0; ; lines++ {
-			if _, err := fmt.Fscanln(out, &id); err != nil {
-				break
-			}
-			acknowledged[id] = true
-			if lines == 3+n*7%40 { // a point that differs every time
-				cmd.Process.Kill()
-			}
-		}
-		cmd.Wait()
-	}
-	if len(acknowledged) < 50 {
-		t.Fatalf("only %d writes were acknowledged", len(acknowledged))
-	}
-	s := storetest.Open(t, dir)
-	for id := range acknowledged {
-		if _, err := s.Task(t.Context(), task.ID(id)); err != nil {
-			t.Errorf("acknowledged and lost: %v", err)
-		}
-	}
-	end, err := s.LastSeq(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	last := task.Seq(0)
-	for ev, err := range s.Follow(t.Context(), 0) {
-		if err != nil || ev.Seq != last+1 {
-			t.Fatalf("event %d follows event %d: %v", ev.Seq, last, err)
-		}
-		if last = ev.Seq; last == end {
-			break
-		}
-	}
-	if err := s.Verify(t.Context()); err != nil {
-		t.Error(err)
-	}
-}
-
-func writeForEver(t *testing.T, dir string) {
-	s := storetest.Open(t, dir)
-	for {
-		tk := newTask(t)
-		if _, err := s.Create(t.Context(), []task.Task{tk}, "", ""); err != nil {
-			t.Fatal(err)
-		}
-		fmt.Println(tk.ID)
-	}
 }
 
 // Ensure lists page through everything once, whatever is filtered.
@@ -372,21 +188,126 @@ func TestPrune(t *testing.T) {
 	}
 }
 
-func BenchmarkCreate(b *testing.B) {
-	for _, writers := range []int{1, 64} {
-		b.Run(fmt.Sprint("writers=", writers), func(b *testing.B) {
-			s := storetest.Open(b, b.TempDir())
-			tk := newTask(b)
-			b.SetParallelism(writers)
-			b.RunParallel(func(pb *testing.PB) {
-				for pb.Next() {
-					tk := tk
-					tk.ID = task.NewID()
-					if _, err := s.Create(context.Background(), []task.Task{tk}, "", ""); err != nil {
-						b.Error(err)
-					}
-				}
-			})
-		})
+// Ensure filters that the index of lists does not know work too.
+func TestFilter(t *testing.T) {
+	s, ctx := storetest.Open(t, t.TempDir()), t.Context()
+	var ids []task.ID
+	begin := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	for i := range 4 {
+		tk := newTask(t)
+		tk.CreatedAt = begin.Add(time.Duration(i) * time.Hour)
+		if _, err := s.Create(ctx, []task.Task{tk}, "", ""); err != nil {
+			t.Fatal(err)
+		}
+		ids = append(ids, tk.ID)
+	}
+	for name, c := range map[string]struct {
+		filter store.Filter
+		want   []int
+	}{
+		"IDs":     {store.Filter{IDs: []task.ID{ids[0], ids[2], task.NewID()}}, []int{2, 0}},
+		"after":   {store.Filter{CreatedAfter: begin.Add(2 * time.Hour)}, []int{3, 2}},
+		"before":  {store.Filter{CreatedBefore: begin.Add(2 * time.Hour)}, []int{1, 0}},
+		"between": {store.Filter{CreatedAfter: begin.Add(time.Minute), CreatedBefore: begin.Add(2*time.Hour + 1)}, []int{2, 1}},
+		"status":  {store.Filter{Status: task.Stopped}, nil},
+	} {
+		var want []task.ID
+		for _, i := range c.want {
+			want = append(want, ids[i])
+		}
+		var got []task.ID
+		ts, _, err := s.Tasks(ctx, c.filter, store.Page{Limit: 10})
+		for _, tk := range ts {
+			got = append(got, tk.ID)
+		}
+		if err != nil || !slices.Equal(got, want) {
+			t.Errorf("%s: got %v, want %v (%v)", name, got, want, err)
+		}
+	}
+	if ts, token, err := s.Tasks(ctx, store.Filter{}, store.Page{}); err != nil || len(ts) != 1 || token == "" {
+		t.Errorf("without a limit: %d tasks, token %q (%v)", len(ts), token, err)
+	}
+	if _, token, err := s.Tasks(ctx, store.Filter{}, store.Page{Limit: 1}); err != nil {
+		t.Error(err)
+	} else if _, _, err := s.Definitions(ctx, store.DefinitionFilter{}, store.Page{Limit: 1, Token: token}); fault.KindOf(err) != fault.Invalid {
+		t.Errorf("the token of another list: %v", err)
+	}
+}
+
+// Ensure tags are set, replaced and removed, and lists find tasks by them.
+func TestTag(t *testing.T) {
+	s, ctx := storetest.Open(t, t.TempDir()), t.Context()
+	tk := newTask(t)
+	tk.Tags = []task.Tag{{Key: "a", Value: "1"}, {Key: "b", Value: "2"}}
+	if _, err := s.Create(ctx, []task.Task{tk}, "", ""); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // the second time changes nothing
+		got, err := s.Tag(ctx, tk.ID, []task.Tag{{Key: "b", Value: "3"}, {Key: "c", Value: "4"}}, []string{"a", "z"})
+		if want := []task.Tag{{Key: "b", Value: "3"}, {Key: "c", Value: "4"}}; err != nil || !slices.Equal(got.Tags, want) || got.Version != tk.Version+1 {
+			t.Fatalf("tags %v v%d, want %v v%d (%v)", got.Tags, got.Version, want, tk.Version+1, err)
+		}
+	}
+	for tag, want := range map[task.Tag]int{{Key: "a"}: 0, {Key: "b"}: 1, {Key: "b", Value: "2"}: 0, {Key: "c", Value: "4"}: 1} {
+		if ts, _, err := s.Tasks(ctx, store.Filter{Tag: &tag}, store.Page{Limit: 9}); err != nil || len(ts) != want {
+			t.Errorf("%d tasks with %v, want %d (%v)", len(ts), tag, want, err)
+		}
+	}
+	for cur := tk; !cur.LastStatus.Final(); {
+		var err error
+		if cur, err = s.Advance(ctx, tk.ID, next(cur)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := s.Tag(ctx, tk.ID, nil, []string{"b"}); fault.KindOf(err) != fault.Conflict {
+		t.Errorf("tags of a stopped task: %v, want a conflict", err)
+	}
+	if _, err := s.Register(ctx, demo); err != nil {
+		t.Fatal(err)
+	}
+	d, err := s.TagDefinition(ctx, "demo:1", []task.Tag{{Key: "a", Value: "1"}}, nil)
+	if err != nil || !slices.Equal(d.Tags, []task.Tag{{Key: "a", Value: "1"}}) {
+		t.Errorf("tags of the definition: %v (%v)", d.Tags, err)
+	}
+	if err := s.Verify(ctx); err != nil {
+		t.Error(err)
+	}
+}
+
+// Ensure a follower who comes with a position of another journal, ahead of this
+// one, hears what happens next.
+func TestFollowAhead(t *testing.T) {
+	s := storetest.Open(t, t.TempDir())
+	create := func() task.Task {
+		tk := newTask(t)
+		if _, err := s.Create(t.Context(), []task.Task{tk}, "", ""); err != nil {
+			t.Fatal(err)
+		}
+		return tk
+	}
+	create()
+	heard := make(chan task.Event)
+	go func() {
+		for ev, err := range s.Follow(t.Context(), 1<<63) {
+			if err != nil {
+				t.Error(err)
+			}
+			heard <- ev
+			return
+		}
+	}()
+	for { // until the follower stands at the end
+		tk := create()
+		select {
+		case ev := <-heard:
+			if ev.Seq < 2 {
+				t.Errorf("heard of event %d", ev.Seq)
+			}
+			return
+		default:
+		}
+		if tk.ID == "" || t.Context().Err() != nil {
+			t.Fatal("heard of nothing")
+		}
 	}
 }

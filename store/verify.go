@@ -11,7 +11,7 @@ import (
 // returns one thing that breaks it.
 var invariants = []struct{ rule, query string }{
 	{"SQLite finds the file sound", `SELECT integrity_check FROM pragma_integrity_check WHERE integrity_check <> 'ok' LIMIT 1`},
-	{"what rows refer to exists", `SELECT "table" || ' row ' || rowid FROM pragma_foreign_key_check LIMIT 1`},
+	{"what rows refer to exists", `SELECT "table" || coalesce(' row ' || rowid, '') FROM pragma_foreign_key_check LIMIT 1`},
 	{"every task is as its last event says", `SELECT t.id FROM tasks t WHERE t.body <> coalesce(
 		(SELECT body FROM events WHERE task = t.id ORDER BY seq DESC LIMIT 1), '') LIMIT 1`},
 	{"every task is found by what it is", `SELECT id FROM tasks WHERE status <> body ->> 'lastStatus'
