@@ -62,7 +62,7 @@ func spin(args []string) error {
 	if err := parse(fs, args); err != nil {
 		return err
 	}
-	runtime.GOMAXPROCS(*threads + 1) // one for the wait below
+	runtime.GOMAXPROCS(*threads + 1)       // one for the wait below
 	begun, before := time.Now(), cpuTime() // runc used some in this process, to make the container
 	deadline := begun.Add(*span)
 	for range *threads {
