@@ -5,9 +5,10 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"runtime"
 
 	"golang.org/x/sys/unix"
+
+	"berth/isolation/thread"
 )
 
 // createNetns makes a network namespace with loopback up and mounts it at path,
@@ -20,14 +21,7 @@ func createNetns(path string) error {
 	if err := f.Close(); err != nil {
 		return fmt.Errorf("create network namespace: %w", err)
 	}
-	done := make(chan error)
-	go func() {
-		// The thread is never unlocked: it ends with this goroutine, and nobody
-		// else ever runs in the namespace.
-		runtime.LockOSThread()
-		done <- unshareAt(path)
-	}()
-	if err := <-done; err != nil {
+	if err := thread.Apart(func() error { return unshareAt(path) }); err != nil {
 		return fmt.Errorf("create network namespace: %w", errors.Join(err, os.Remove(path)))
 	}
 	return nil

@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -17,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"berth/fault"
+	"berth/isolation/thread"
 )
 
 // userCache remembers who a user specification is in an image: to find out, the
@@ -61,27 +61,20 @@ func (r *Runtime) user(img image, rootfs []mount.Mount, spec string) (specs.User
 // at it, in a mount namespace that ends with do, or with this process: the mount
 // can neither be seen by others nor be left behind.
 func lookInto(rootfs []mount.Mount, dir string, do func(root string) error) error {
-	done := make(chan error)
-	go func() {
-		// The thread is never unlocked: it ends with this goroutine, and the
-		// namespace with it.
-		runtime.LockOSThread()
-		done <- func() error {
-			if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
-				return os.NewSyscallError("unshare", err)
+	return thread.Apart(func() error {
+		if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
+			return os.NewSyscallError("unshare", err)
+		}
+		if err := unix.Mount("", "/", "", unix.MS_PRIVATE|unix.MS_REC, ""); err != nil {
+			return os.NewSyscallError("mount", err)
+		}
+		for _, m := range rootfs {
+			if err := mountReadonly(m, dir); err != nil {
+				return fmt.Errorf("mount %s: %w", m.Type, err)
 			}
-			if err := unix.Mount("", "/", "", unix.MS_PRIVATE|unix.MS_REC, ""); err != nil {
-				return os.NewSyscallError("mount", err)
-			}
-			for _, m := range rootfs {
-				if err := mountReadonly(m, dir); err != nil {
-					return fmt.Errorf("mount %s: %w", m.Type, err)
-				}
-			}
-			return do(dir)
-		}()
-	}()
-	return <-done
+		}
+		return do(dir)
+	})
 }
 
 // mountReadonly mounts what a snapshotter says, without the writable layer.
