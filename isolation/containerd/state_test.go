@@ -97,7 +97,7 @@ func TestFreeSubnets(t *testing.T) {
 		t.Errorf("%s was found where all is taken", got)
 	}
 	var all []netip.Prefix
-	for range 1 << (subnetBits - pool.Bits()) {
+	for range 100 {
 		p, err := freeSubnet(123456789, all)
 		if err != nil || slices.Contains(all, p) {
 			t.Fatalf("subnet %d: %s, %v", len(all), p, err)
