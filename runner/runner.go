@@ -194,27 +194,30 @@ func (r *Runner) sweep(ctx context.Context, traces []task.ID, unfinished []task.
 }
 
 // How a step that fails for the host's reasons is repeated: sooner at first,
-// then every pauseMax. A task that has not run yet is given up after attemptsMax;
-// one that has to be taken down never is.
+// then every pauseMax. A task that has not run yet is given up when that has gone
+// on for patience; one that has to be taken down never is.
 const (
-	pauseMin    = 100 * time.Millisecond
-	pauseMax    = 15 * time.Second
-	attemptsMax = 6
+	pauseMin = 100 * time.Millisecond
+	pauseMax = 10 * time.Second
+	patience = time.Minute
 )
 
 // drive advances the task until it has stopped or ctx ends. wanted is part of
 // ctx and ends early when the task is to stop.
 func (r *Runner) drive(ctx, wanted context.Context, id task.ID) {
 	log := r.Log.With(zap.String("task", string(id)))
-	failures, pause := 0, pauseMin
+	var failing time.Time // since when the step fails; zero if it does not
+	pause := pauseMin
 	for ctx.Err() == nil {
-		t, err := r.advance(ctx, wanted, id, failures)
+		t, err := r.advance(ctx, wanted, id, failing)
 		switch {
 		case ctx.Err() != nil: // The next Run repeats this.
 		case err != nil:
-			failures++
+			if failing.IsZero() {
+				failing = r.Now().Wall
+			}
 			log.Warn("step failed and will be repeated", zap.String("status", string(t.LastStatus)),
-				zap.Int("failures", failures), zap.Error(err))
+				zap.Duration("in", pause), zap.Error(err))
 			sleep(ctx, pause)
 			pause = min(2*pause, pauseMax)
 		case t.LastStatus.Final():
@@ -222,16 +225,16 @@ func (r *Runner) drive(ctx, wanted context.Context, id task.ID) {
 			log.Info("task stopped", zap.String("stopCode", t.StopCode), zap.String("reason", t.StoppedReason))
 			return
 		default:
-			failures, pause = 0, pauseMin
+			failing, pause = time.Time{}, pauseMin
 			log.Debug("task moved", zap.String("status", string(t.LastStatus)))
 		}
 	}
 }
 
 // advance looks at what is written down, does the one thing that this calls for
-// and writes down what came of it. failures is how often that has failed
-// already.
-func (r *Runner) advance(ctx, wanted context.Context, id task.ID, failures int) (task.Task, error) {
+// and writes down what came of it. failing is since when that fails, zero if it
+// has not.
+func (r *Runner) advance(ctx, wanted context.Context, id task.ID, failing time.Time) (task.Task, error) {
 	t, err := r.Store.Task(ctx, id)
 	if err != nil || t.LastStatus.Final() {
 		return t, err
@@ -240,7 +243,7 @@ func (r *Runner) advance(ctx, wanted context.Context, id task.ID, failures int) 
 	if ctx.Err() != nil {
 		return t, ctx.Err() // What step saw may be our own end, not the task's.
 	}
-	if err != nil && failures+1 >= attemptsMax && t.StartedAt.IsZero() && t.StoppingAt.IsZero() {
+	if err != nil && !failing.IsZero() && r.Now().Wall.Sub(failing) > patience && t.StartedAt.IsZero() && t.StoppingAt.IsZero() {
 		r.Log.Error("task given up", zap.String("task", string(id)), zap.Error(err))
 		tr, err = task.GaveUp(t, t.Time(r.Now()), task.FailedToStart,
 			"ResourceInitializationError: "+unable[t.LastStatus]+": "+fault.Message(err), nil), nil

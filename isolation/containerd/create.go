@@ -172,6 +172,11 @@ func (r *Runtime) createTask(ctx context.Context, id task.ID, name string, termi
 	}
 	ctx, cancel := context.WithTimeout(ctx, createPatience)
 	defer cancel()
+	if _, err := r.status(ctx, rid); errdefs.IsNotFound(err) {
+		if err := r.sweepBundle(rid, abandoned); err != nil {
+			return err
+		}
+	}
 	_, err := r.tasks().Create(ctx, req)
 	if err = errgrpc.ToNative(err); err != nil && !errdefs.IsAlreadyExists(err) {
 		return startFault(err, rid)

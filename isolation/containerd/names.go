@@ -39,8 +39,16 @@ func runtimeID(id task.ID, container string) string {
 func (c Config) tasksDir() string { return filepath.Join(c.StateDir, "tasks") }
 func (c Config) trashDir() string { return filepath.Join(c.StateDir, "trash") }
 func (c Config) netnsDir() string { return filepath.Join(c.RunDir, "netns") }
-func (c Config) runcDir() string  { return filepath.Join(c.RunDir, "runc") }
-func (c Config) lookDir() string  { return filepath.Join(c.RunDir, "look") }
+
+// bundlesDir is where the supervised containerd keeps the bundles of its runc
+// shims, by namespace and container. Another containerd keeps its own, which is
+// none of our business.
+func (c Config) bundlesDir() string {
+	return filepath.Join(c.RunDir, "containerd", "io.containerd.runtime.v2.task")
+}
+
+func (c Config) runcDir() string { return filepath.Join(c.RunDir, "runc") }
+func (c Config) lookDir() string { return filepath.Join(c.RunDir, "look") }
 
 func (c Config) taskDir(id task.ID) string { return filepath.Join(c.tasksDir(), string(id)) }
 func (c Config) netns(id task.ID) string   { return filepath.Join(c.netnsDir(), string(id)) }

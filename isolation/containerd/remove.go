@@ -50,6 +50,11 @@ func (r *Runtime) Remove(ctx context.Context, id task.ID) error {
 	if err := g.Wait(); err != nil {
 		return fmt.Errorf("remove task %s: %w", id, err)
 	}
+	for _, rid := range rids { // after all: containers may share a shim
+		if err := r.sweepBundle(rid, 0); err != nil {
+			return err
+		}
+	}
 	if err := r.cgroups.Remove(ctx, string(id)); err != nil {
 		return err
 	}

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -34,6 +35,41 @@ func (r *Runtime) sweep(ctx context.Context, id task.ID, name string) error {
 	}
 	return killAll(r.logger(), logDirFlag, r.logDir(id, name))
 }
+
+// abandoned is how long containerd may take to clean up by itself after it gave
+// up a creation; only what is left after that is ours to take away. Its own
+// limits for that are 5 s each ("shim.cleanup", "shim.shutdown").
+const abandoned = 15 * time.Second
+
+// sweepBundle removes what containerd itself forgot when the caller of a
+// creation died: the shim that it had started, and the bundle, which would keep
+// it from creating that container ever again. Nothing is done while the bundle is
+// younger than age. It must only be called for containers that containerd has no
+// process of.
+func (r *Runtime) sweepBundle(rid string, age time.Duration) error {
+	bundle := filepath.Join(r.bundlesDir(), r.Client.DefaultNamespace(), rid)
+	info, err := os.Stat(bundle)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && r.Now().Sub(info.ModTime()) < age {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("sweep bundle of container %s: %w", rid, err)
+	}
+	if err := killAll(r.shim(), "-id", rid); err != nil {
+		return err
+	}
+	err = unix.Unmount(filepath.Join(bundle, "rootfs"), unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW)
+	if err != nil && !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOENT) {
+		return fmt.Errorf("unmount root of container %s: %w", rid, err)
+	}
+	if err := os.RemoveAll(bundle); err != nil {
+		return fmt.Errorf("remove bundle of container %s: %w", rid, err)
+	}
+	return nil
+}
+
+// shim is the path of our shim, as containerd starts it.
+func (r *Runtime) shim() string { return filepath.Join(r.Libexec, "containerd-shim-runc-v2") }
 
 // killAll sends SIGKILL to all processes of a program that have this flag and
 // value among their arguments.

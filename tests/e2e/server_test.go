@@ -5,8 +5,9 @@
 package e2e
 
 import (
-	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -165,21 +166,28 @@ func (s *server) tail() string {
 }
 
 // leftovers lists what still exists on the host of the server with that state
-// directory: processes whose command line names it, and mounts.
+// directory: processes, mounts, network interfaces, cgroups and run directory.
 func leftovers(dir string) []string {
+	sum := sha256.Sum256([]byte(dir))
+	instance := hex.EncodeToString(sum[:4]) // by which everything outside dir is named
+	ours := func(text string) bool { return strings.Contains(text, dir) || strings.Contains(text, instance) }
+
 	var found []string
 	procs, _ := filepath.Glob("/proc/[0-9]*/cmdline")
 	for _, p := range procs {
-		line, err := os.ReadFile(p)
-		if err == nil && bytes.Contains(line, []byte(dir)) {
+		if line, err := os.ReadFile(p); err == nil && ours(string(line)) {
 			found = append(found, "process "+p+" "+strings.ReplaceAll(string(line), "\x00", " "))
 		}
 	}
 	mounts, _ := os.ReadFile("/proc/self/mountinfo")
 	for m := range strings.Lines(string(mounts)) {
-		if strings.Contains(m, dir) {
+		if ours(m) {
 			found = append(found, "mount "+m)
 		}
+	}
+	for _, pattern := range []string{"/sys/class/net/*" + instance, "/sys/fs/cgroup/berth/" + instance, "/sys/fs/cgroup/*/berth/" + instance, "/run/berth/" + instance} {
+		paths, _ := filepath.Glob(pattern)
+		found = append(found, paths...)
 	}
 	return found
 }
