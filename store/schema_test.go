@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -288,6 +289,11 @@ func TestVerifyRot(t *testing.T) {
 	defer s.Close()
 	if err := s.Verify(t.Context()); err == nil {
 		t.Error("a page of zeros went unnoticed")
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := s.Verify(ended); !errors.Is(err, context.Canceled) {
+		t.Errorf("what could not be checked counts as checked: %v", err)
 	}
 }
 

@@ -296,8 +296,8 @@ func TestFollowAhead(t *testing.T) {
 			return
 		}
 	}()
-	for { // until the follower stands at the end
-		tk := create()
+	for range 1000 { // until the follower stands at the end
+		create()
 		select {
 		case ev := <-heard:
 			if ev.Seq < 2 {
@@ -306,8 +306,6 @@ func TestFollowAhead(t *testing.T) {
 			return
 		default:
 		}
-		if tk.ID == "" || t.Context().Err() != nil {
-			t.Fatal("heard of nothing")
-		}
 	}
+	t.Error("a thousand events, and heard of none")
 }
