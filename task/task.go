@@ -2,6 +2,7 @@ package task
 
 import (
 	"encoding/hex"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -234,9 +235,9 @@ func (t Task) latest() time.Time {
 
 // Clone returns a copy of t that shares nothing with it.
 func (t Task) Clone() Task {
-	t.Tags = append([]Tag(nil), t.Tags...)
-	t.Containers = append([]Container(nil), t.Containers...)
-	t.Attachments = append([]Attachment(nil), t.Attachments...)
+	t.Tags = slices.Clone(t.Tags)
+	t.Containers = slices.Clone(t.Containers)
+	t.Attachments = slices.Clone(t.Attachments)
 	return t
 }
 

@@ -9,6 +9,7 @@ import (
 	"github.com/containerd/containerd/v2/client"
 
 	"berth/billing"
+	"berth/fault"
 	"berth/images"
 	"berth/isolation"
 	"berth/runner"
@@ -160,6 +161,7 @@ func (s imageStore) Collect(ctx context.Context) (api.Collected, error) {
 type host struct {
 	tasks      *runner.Runner
 	containerd *client.Client
+	store      *store.Store
 }
 
 func (h host) Capacity(context.Context) (api.Capacity, error) {
@@ -177,8 +179,12 @@ const answerPatience = 2 * time.Second
 func (h host) Ready(ctx context.Context) []string {
 	ctx, cancel := context.WithTimeout(ctx, answerPatience)
 	defer cancel()
+	var reasons []string
 	if ok, err := h.containerd.IsServing(ctx); err != nil || !ok {
-		return []string{"containerd does not answer"}
+		reasons = append(reasons, "containerd does not answer")
 	}
-	return nil
+	if err := h.store.Refusing(); err != nil {
+		reasons = append(reasons, fault.Message(err))
+	}
+	return reasons
 }
