@@ -84,7 +84,7 @@ func (a *app) billCommand() *cobra.Command {
 }
 
 func (a *app) bill(ctx context.Context, id string) error {
-	b, err := a.client().Bill(ctx, id)
+	b, err := a.closedBill(ctx, id)
 	if err != nil {
 		return err
 	}
@@ -92,6 +92,28 @@ func (a *app) bill(ctx context.Context, id string) error {
 }
 
 // printBill prints the bill with all of its arithmetic, so that a person can
+// ledgerPatience is how long the ledger may take to close the charge of a task
+// that has stopped. It is a matter of milliseconds.
+const ledgerPatience = 5 * time.Second
+
+// closedBill returns a task's bill, of a task that has stopped once the ledger
+// has closed it.
+func (a *app) closedBill(ctx context.Context, id string) (billing.Bill, error) {
+	for deadline := a.now().Add(ledgerPatience); ; {
+		b, err := a.client().Bill(ctx, id)
+		if err != nil || b.Status == billing.StatusFinal || a.now().After(deadline) {
+			return b, err
+		}
+		t, err := a.client().Task(ctx, id)
+		if err != nil || !t.LastStatus.Final() {
+			return b, err
+		}
+		if err := nap(ctx, 50*time.Millisecond); err != nil {
+			return b, err
+		}
+	}
+}
+
 // redo it.
 func printBill(w io.Writer, b billing.Bill) {
 	if len(b.Lines) == 0 {
