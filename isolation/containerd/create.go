@@ -177,9 +177,20 @@ func (r *Runtime) createTask(ctx context.Context, id task.ID, name string, termi
 			return err
 		}
 	}
-	_, err := r.tasks().Create(ctx, req)
+	dir := r.containerDir(id, name)
+	_, cut, err := load[cutRecord](dir, cutFile)
+	if err != nil {
+		return err
+	}
+	if err := save(dir, cutFile, cutRecord{At: r.Now().UTC().Round(0)}); err != nil {
+		return err
+	}
+	_, err = r.tasks().Create(ctx, req)
 	if err = errgrpc.ToNative(err); err != nil && !errdefs.IsAlreadyExists(err) {
 		return startFault(err, rid)
+	}
+	if !cut { // Otherwise Remove has something to look for.
+		return forget(dir, cutFile)
 	}
 	return nil
 }

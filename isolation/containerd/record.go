@@ -20,6 +20,7 @@ const (
 	intentFile    = "starting.json" // a startRecord, from just before the process is started
 	startedFile   = "started.json"  // a startRecord, once it is known what became of that
 	exitFile      = "exit.json"     // a task.Exit
+	cutFile       = "creating.json" // a cutRecord
 )
 
 // sandboxRecord is what is known of a task's world.
@@ -43,6 +44,11 @@ type startRecord struct {
 	At      time.Time
 	Failure string // for the user; empty: it was started
 }
+
+// cutRecord says that containerd was asked to create a process. It goes when
+// containerd has answered. One that stays tells of a creation that was cut short,
+// after which a shim may run that containerd knows nothing of.
+type cutRecord struct{ At time.Time }
 
 // load reads a record. If there is none, found is false.
 func load[T any](dir, file string) (record T, found bool, err error) {

@@ -54,6 +54,13 @@ func (r *Runtime) Remove(ctx context.Context, id task.ID) error {
 		if err := r.sweepBundle(rid, 0); err != nil {
 			return err
 		}
+		_, cut, err := load[cutRecord](filepath.Join(r.taskDir(id), rid), cutFile)
+		if err == nil && cut {
+			err = killAll(r.shim(), "-id", rid)
+		}
+		if err != nil {
+			return err
+		}
 	}
 	if err := r.cgroups.Remove(ctx, string(id)); err != nil {
 		return err
