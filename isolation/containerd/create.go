@@ -172,10 +172,8 @@ func (r *Runtime) createTask(ctx context.Context, id task.ID, name string, termi
 	}
 	ctx, cancel := context.WithTimeout(ctx, createPatience)
 	defer cancel()
-	if _, err := r.status(ctx, rid); errdefs.IsNotFound(err) {
-		if err := r.sweepBundle(rid, abandoned); err != nil {
-			return err
-		}
+	if err := r.sweepAbandoned(ctx, rid); err != nil {
+		return err
 	}
 	dir := r.containerDir(id, name)
 	_, cut, err := load[cutRecord](dir, cutFile)

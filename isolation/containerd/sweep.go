@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/containerd/errdefs"
 	"golang.org/x/sys/unix"
 
 	"berth/task"
@@ -41,13 +42,30 @@ func (r *Runtime) sweep(ctx context.Context, id task.ID, name string) error {
 // limits for that are 5 s each ("shim.cleanup", "shim.shutdown").
 const abandoned = 15 * time.Second
 
+// sweepAbandoned clears the way for a creation, if an earlier one left something
+// in it that containerd does not know of any more.
+func (r *Runtime) sweepAbandoned(ctx context.Context, rid string) error {
+	if _, err := os.Stat(r.bundle(rid)); err != nil {
+		return nil // Nothing is in the way; if it cannot be seen, the creation will tell.
+	}
+	if _, err := r.status(ctx, rid); !errdefs.IsNotFound(err) {
+		return nil // It is there, or containerd cannot say: then it cannot create either.
+	}
+	return r.sweepBundle(rid, abandoned)
+}
+
+// bundle is where the supervised containerd keeps a container's bundle.
+func (r *Runtime) bundle(rid string) string {
+	return filepath.Join(r.bundlesDir(), r.Client.DefaultNamespace(), rid)
+}
+
 // sweepBundle removes what containerd itself forgot when the caller of a
 // creation died: the shim that it had started, and the bundle, which would keep
 // it from creating that container ever again. Nothing is done while the bundle is
 // younger than age. It must only be called for containers that containerd has no
 // process of.
 func (r *Runtime) sweepBundle(rid string, age time.Duration) error {
-	bundle := filepath.Join(r.bundlesDir(), r.Client.DefaultNamespace(), rid)
+	bundle := r.bundle(rid)
 	info, err := os.Stat(bundle)
 	if errors.Is(err, fs.ErrNotExist) || err == nil && r.Now().Sub(info.ModTime()) < age {
 		return nil
