@@ -121,19 +121,23 @@ func (r *Runtime) removeContainer(ctx context.Context, rid string) error {
 	if err := r.deleteTask(ctx, rid); err != nil {
 		return err
 	}
-	err := r.Client.SandboxStore().Delete(ctx, rid) // see keepExit
-	if err != nil && !errdefs.IsNotFound(err) {
-		return fmt.Errorf("remove the entry of container %s: %w", rid, err)
+	var g errgroup.Group
+	for _, part := range []struct {
+		what   string
+		remove func() error
+	}{
+		{"exit entry", func() error { return r.Client.SandboxStore().Delete(ctx, rid) }}, // see keepExit
+		{"root file system", func() error { return r.Client.SnapshotService(r.Snapshotter).Remove(ctx, rid) }},
+		{"record", func() error { return r.Client.ContainerService().Delete(ctx, rid) }},
+	} {
+		g.Go(func() error {
+			if err := part.remove(); err != nil && !errdefs.IsNotFound(err) {
+				return fmt.Errorf("remove the %s of container %s: %w", part.what, rid, err)
+			}
+			return nil
+		})
 	}
-	err = r.Client.SnapshotService(r.Snapshotter).Remove(ctx, rid)
-	if err != nil && !errdefs.IsNotFound(err) {
-		return fmt.Errorf("remove root file system of container %s: %w", rid, err)
-	}
-	err = r.Client.ContainerService().Delete(ctx, rid)
-	if err != nil && !errdefs.IsNotFound(err) {
-		return fmt.Errorf("remove container %s: %w", rid, err)
-	}
-	return nil
+	return g.Wait()
 }
 
 // deleteTask makes containerd and the shim forget a process that was killed. If
