@@ -9,6 +9,7 @@ ARG BASE_IMAGE=scratch
 
 FROM ${GO_IMAGE} AS build
 WORKDIR /src
+COPY go.mod go.sum ./
 COPY deps deps
 RUN deps/build bin/libexec
 COPY . .
