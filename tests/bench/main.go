@@ -64,10 +64,13 @@ func latency(ctx context.Context, contenders []contender, rounds int) error {
 	took := make(map[string][]float64)
 	for n := range rounds + 2 {
 		for _, c := range contenders {
-			begun := time.Now()
-			out, err := c.run(ctx, "stamp")
-			if err != nil {
-				return fmt.Errorf("%s: %w", c.name, err)
+			begun, out := time.Now(), ""
+			for try := 0; out == "" && try < 5; try++ { // ctr sometimes ends before it has copied the output
+				var err error
+				begun = time.Now()
+				if out, err = c.run(ctx, "stamp"); err != nil {
+					return fmt.Errorf("%s: %w", c.name, err)
+				}
 			}
 			ran, err := time.Parse(time.RFC3339Nano, strings.TrimSpace(out))
 			if err != nil {
