@@ -16,7 +16,7 @@ help: ## say what there is
 build: deps ## build bin/berth and what it stands on
 	@mkdir -p $(LIB)
 	@CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o bin/ ./cmd/berth
-	@CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o $(LIB)/ ./cmd/berth-log ./cmd/berth-init ./examples/demo
+	@CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o $(LIB)/ ./cmd/berth-log ./cmd/berth-init ./cmd/containerd-shim-berth-v2 ./examples/demo
 
 .PHONY: deps
 deps: check-go ## build the pinned containerd, runc and CNI plugins, once

@@ -104,8 +104,12 @@ func serve(ctx context.Context, config serverConfig, log *zap.Logger) error {
 	if err != nil {
 		return err
 	}
+	shim := containerd.RuncShim
+	if config.ContainerdAddress == "" {
+		shim = containerd.BerthShim
+	}
 	sandboxes, err := containerd.New(containerd.Config{
-		Client: c, Snapshotter: snapshotter,
+		Client: c, Snapshotter: snapshotter, Shim: shim,
 		Libexec: dirs.libexec, StateDir: dirs.state, RunDir: dirs.run, LogsDir: dirs.logs,
 		LogMaxSize: config.LogMaxSize, LogMaxFiles: config.LogMaxFiles,
 		Instance: instance, CgroupParent: cgroupParent(config.CgroupParent, instance), Subnet: subnet, PIDs: config.PIDsLimit,

@@ -31,8 +31,12 @@ import (
 // for ever: the next call sweeps first.
 const createPatience = 30 * time.Second
 
-// runcRuntime is how containerd names its shim for runc.
-const runcRuntime = "io.containerd.runc.v2"
+// What can start the shim of a task, in containerd's names. Either way it is
+// containerd's own shim for runc.
+const (
+	RuncShim  = "io.containerd.runc.v2"  // itself; every containerd has it
+	BerthShim = "io.containerd.berth.v2" // cmd/containerd-shim-berth-v2, which is faster
+)
 
 // Create implements isolation.Runtime.
 func (r *Runtime) Create(ctx context.Context, c isolation.Container) error {
@@ -226,14 +230,13 @@ func (r *Runtime) logDir(id task.ID, name string) string {
 }
 
 // runtimeInfo names the shim, which containerd finds beside itself or in its
-// PATH. (It would also take a path, and then ask the shim what it can before
-// each container.)
+// PATH.
 func (r *Runtime) runtimeInfo() (containers.RuntimeInfo, error) {
 	opts, err := typeurl.MarshalAny(&options.Options{Root: r.runcDir(), BinaryName: r.runc()})
 	if err != nil {
 		return containers.RuntimeInfo{}, fmt.Errorf("encode runtime options: %w", err)
 	}
-	return containers.RuntimeInfo{Name: runcRuntime, Options: opts}, nil
+	return containers.RuntimeInfo{Name: r.Shim, Options: opts}, nil
 }
 
 // runc returns the path of our runc or, if we have none, the name of the host's.

@@ -35,6 +35,7 @@ func runtimeID(id task.ID, container string) string {
 //	StateDir/network.json                      the bridge's subnet
 //	RunDir/netns/<task>                        the task's network namespace is mounted here
 //	RunDir/runc/                               runc's own state
+//	RunDir/s/<task>                            the socket of the task's shim
 //	RunDir/look                                empty; images are mounted here out of everybody's sight
 func (c Config) tasksDir() string { return filepath.Join(c.StateDir, "tasks") }
 func (c Config) trashDir() string { return filepath.Join(c.StateDir, "trash") }
@@ -46,6 +47,10 @@ func (c Config) netnsDir() string { return filepath.Join(c.RunDir, "netns") }
 func (c Config) bundlesDir() string {
 	return filepath.Join(c.RunDir, "containerd", "io.containerd.runtime.v2.task")
 }
+
+// shimSocket is where the task's shim listens, if it is a BerthShim's, in the
+// directory that the supervised containerd gives it.
+func (c Config) shimSocket(id task.ID) string { return filepath.Join(c.RunDir, "s", string(id)) }
 
 func (c Config) runcDir() string { return filepath.Join(c.RunDir, "runc") }
 func (c Config) lookDir() string { return filepath.Join(c.RunDir, "look") }

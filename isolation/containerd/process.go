@@ -114,7 +114,7 @@ func (r *Runtime) start(ctx context.Context, id task.ID, c containerRecord) (sta
 // any more, and with their exit codes, unless it has a sandbox by the name of the
 // container: so it gets one, which is an entry in its database and nothing else.
 func (r *Runtime) keepExit(ctx context.Context, rid string) error {
-	_, err := r.Client.SandboxStore().Create(ctx, sandbox.Sandbox{ID: rid, Runtime: sandbox.RuntimeOpts{Name: runcRuntime}})
+	_, err := r.Client.SandboxStore().Create(ctx, sandbox.Sandbox{ID: rid, Runtime: sandbox.RuntimeOpts{Name: r.Shim}})
 	if err != nil && !errdefs.IsAlreadyExists(err) {
 		return fmt.Errorf("keep the exit code of container %s: %w", rid, err)
 	}

@@ -62,6 +62,9 @@ func (r *Runtime) Remove(ctx context.Context, id task.ID) error {
 			return err
 		}
 	}
+	if err := os.Remove(r.shimSocket(id)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("remove task %s: %w", id, err)
+	}
 	if err := r.cgroups.Remove(ctx, string(id)); err != nil {
 		return err
 	}

@@ -45,6 +45,9 @@ type Config struct {
 	Client      *client.Client // of containerd 1.7 or later; its default namespace holds the tasks
 	Snapshotter string         // for the containers' root file systems; see Snapshotter
 
+	// Shim is containerd's name for what starts a task's shim; zero: RuncShim.
+	Shim string
+
 	Libexec  string // has runc, containerd-shim-runc-v2, berth-log and berth-init
 	StateDir string // survives restarts of the host
 	RunDir   string // does not, and is short, as in /run/berth/1a2b3c4d
@@ -97,6 +100,9 @@ func New(c Config) (*Runtime, error) {
 	}
 	if c.Bridge == "" {
 		c.Bridge = "berth" + c.Instance
+	}
+	if c.Shim == "" {
+		c.Shim = RuncShim
 	}
 	if c.PIDs == 0 {
 		c.PIDs = DefaultPIDs

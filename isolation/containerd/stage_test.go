@@ -137,8 +137,8 @@ func setUp() (s *stage, down func() error, err error) {
 
 func (s *stage) configure() {
 	s.config = containerd.Config{
-		Snapshotter: s.config.Snapshotter,
-		Libexec:     s.libexec, StateDir: s.state, RunDir: s.run, LogsDir: filepath.Join(s.state, "logs"),
+		Snapshotter: s.config.Snapshotter, Shim: containerd.BerthShim,
+		Libexec: s.libexec, StateDir: s.state, RunDir: s.run, LogsDir: filepath.Join(s.state, "logs"),
 		Instance: containerd.Instance(s.state), CgroupParent: "/berth-iso/" + containerd.Instance(s.state),
 		Now: time.Now, Log: s.log,
 	}
@@ -166,7 +166,10 @@ func (s *stage) gatherPrograms() error {
 			return err
 		}
 	}
-	for name, pkg := range map[string]string{"berth-log": "berth/cmd/berth-log", "berth-init": "berth/cmd/berth-init", "probe": "berth/isolation/isolationtest/probe"} {
+	for name, pkg := range map[string]string{
+		"berth-log": "berth/cmd/berth-log", "berth-init": "berth/cmd/berth-init",
+		"containerd-shim-berth-v2": "berth/cmd/containerd-shim-berth-v2", "probe": "berth/isolation/isolationtest/probe",
+	} {
 		path := filepath.Join(s.libexec, name)
 		if _, err := os.Stat(path); err == nil {
 			continue
@@ -293,6 +296,9 @@ func (s *stage) leftovers() error {
 		if strings.Contains(line, s.run) || strings.Contains(line, s.state) {
 			note("mount %s", line)
 		}
+	}
+	if sockets, err := os.ReadDir(filepath.Join(s.run, "s")); err != nil || len(sockets) > 0 {
+		note("sockets of shims %v, %v", sockets, err)
 	}
 	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(50 * time.Millisecond) {
 		left := s.processes("containerd-shim", "berth-log", "probe")

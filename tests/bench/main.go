@@ -14,6 +14,7 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"math"
 	"os"
 	"os/signal"
 	"runtime"
@@ -36,22 +37,26 @@ func main() {
 	tasks := flag.Int("tasks", 48, "tasks of each contender and concurrency for (b)")
 	repeats := flag.Int("repeats", 3, "interleaved repeats of (b)")
 	bin := flag.String("bin", "bin", "`directory` of the built binaries")
+	only := flag.String("only", "", "one contender: berth, runc or ctr (for a profile)")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if err := run(ctx, *bin, *rounds, *tasks, *repeats); err != nil {
+	if err := run(ctx, *bin, *only, *rounds, *tasks, *repeats); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, bin string, rounds, tasks, repeats int) error {
+func run(ctx context.Context, bin, only string, rounds, tasks, repeats int) error {
 	b, err := open(ctx, bin)
 	if err != nil {
 		return err
 	}
 	defer b.close()
 	contenders := []contender{{"berth", b.berth}, {"runc run", b.runc}, {"ctr run", b.ctr}}
+	if only != "" {
+		contenders = slices.DeleteFunc(contenders, func(c contender) bool { return !strings.HasPrefix(c.name, only) })
+	}
 	fmt.Printf("%s/%s, %d CPUs; medians (min–max); interleaved\n\n", runtime.GOOS, runtime.GOARCH, runtime.NumCPU())
 	if err := latency(ctx, contenders, rounds); err != nil {
 		return err
@@ -144,7 +149,11 @@ func rate(ctx context.Context, c contender, tasks, inFlight int) (float64, error
 	}
 }
 
+// median returns NaN if there is nothing, as in a ratio to one who did not run.
 func median(v []float64) float64 {
+	if len(v) == 0 {
+		return math.NaN()
+	}
 	v = slices.Sorted(slices.Values(v))
 	if n := len(v); n%2 == 0 {
 		return (v[n/2-1] + v[n/2]) / 2

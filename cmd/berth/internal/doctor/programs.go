@@ -13,7 +13,7 @@ import (
 
 // required are the programs in the libexec directory.
 var required = []string{
-	"runc", "containerd-shim-runc-v2", "berth-log", "berth-init", "cni/bridge", "cni/host-local", "cni/loopback",
+	"runc", "containerd-shim-runc-v2", "containerd-shim-berth-v2", "berth-log", "berth-init", "cni/bridge", "cni/host-local", "cni/loopback",
 }
 
 func programs(ctx context.Context, h host) verdict {
