@@ -93,6 +93,8 @@ func (s *stage) layer() ([]byte, error) {
 		text []byte
 	}{
 		{"probe", 0o755, probe},
+		{"i386", 0o755, i386Program},
+		{"x32", 0o755, x32Program},
 		{"etc/passwd", 0o644, []byte("root:x:0:0::/root:/bin/sh\napp:x:1000:1001::/home/app:/bin/sh\n")},
 		{"etc/group", 0o644, []byte("root:x:0:\napp:x:1001:\nextra:x:1002:app\n")},
 	} {

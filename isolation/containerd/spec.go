@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/containerd/containerd/v2/contrib/seccomp"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"go.uber.org/zap"
 	"golang.org/x/sys/unix"
@@ -99,7 +98,7 @@ func (r *Runtime) spec(c isolation.Container, size task.Size, img image, u specs
 		// anybody else nothing. The inheritable set stays empty for both.
 		s.Process.Capabilities.Permitted, s.Process.Capabilities.Effective = caps, caps
 	}
-	s.Linux.Seccomp = seccomp.DefaultProfile(s) // looks at the capabilities
+	s.Linux.Seccomp = seccompProfile(s) // looks at the capabilities
 	return s, nil
 }
 
