@@ -17,7 +17,8 @@ const followBatch = 256
 // Follow yields every event after seq, in order, and then waits for more until
 // ctx ends. It may be used more than once, and begins at seq each time. A reader
 // that is slow costs nobody anything. Positions have no gaps but where tasks were
-// forgotten: their events are passed over. A seq ahead of the journal, which
+// forgotten: their events are passed over. The tasks that it yields are shared
+// with other followers and must not be changed. A seq ahead of the journal, which
 // somebody kept from another one, counts as its end.
 func (s *Store) Follow(ctx context.Context, seq task.Seq) iter.Seq2[task.Event, error] {
 	return func(yield func(task.Event, error) bool) {
@@ -30,22 +31,27 @@ func (s *Store) Follow(ctx context.Context, seq task.Seq) iter.Seq2[task.Event, 
 		}
 		for seq := min(seq, end); ctx.Err() == nil; {
 			grown := s.grown.next() // before reading: what comes after is not missed
-			events, err := s.events(ctx, seq)
-			if ctx.Err() != nil {
-				return
+			events, known := s.recent.after(seq)
+			if !known {
+				var err error
+				events, err = s.events(ctx, seq)
+				if ctx.Err() != nil {
+					return
+				}
+				if err != nil {
+					yield(task.Event{}, err)
+					return
+				}
 			}
-			if err != nil {
-				yield(task.Event{}, err)
-				return
-			}
-			for _, ev := range events {
-				if ctx.Err() != nil || !yield(ev, nil) {
+			for _, t := range events {
+				ev, err := t.event()
+				if ctx.Err() != nil || !yield(ev, err) || err != nil {
 					return
 				}
 				seq = ev.Seq
 			}
-			if len(events) == followBatch {
-				continue
+			if len(events) > 0 {
+				continue // There may be more by now.
 			}
 			select {
 			case <-grown:
@@ -55,25 +61,21 @@ func (s *Store) Follow(ctx context.Context, seq task.Seq) iter.Seq2[task.Event, 
 	}
 }
 
-func (s *Store) events(ctx context.Context, after task.Seq) ([]task.Event, error) {
+func (s *Store) events(ctx context.Context, after task.Seq) ([]told, error) {
 	rows, err := s.reader().QueryContext(ctx, `SELECT seq, at, body FROM events WHERE seq > ? ORDER BY seq LIMIT ?`,
 		int64(after), followBatch)
 	if err != nil {
 		return nil, fmt.Errorf("read journal: %w", err)
 	}
 	defer rows.Close()
-	var events []task.Event
+	var events []told
 	for rows.Next() {
 		var seq, at int64
 		var body string
 		if err := rows.Scan(&seq, &at, &body); err != nil {
 			return nil, fmt.Errorf("scan event: %w", err)
 		}
-		t, err := decode(body)
-		if err != nil {
-			return nil, fmt.Errorf("event %d: %w", seq, err)
-		}
-		events = append(events, task.Event{Seq: task.Seq(seq), At: timeOf(at), Task: t})
+		events = append(events, newTold(task.Seq(seq), at, body))
 	}
 	return events, rows.Err()
 }

@@ -51,6 +51,9 @@ func (s *Store) Prune(ctx context.Context, before time.Time, limit int) ([]task.
 		}
 		return nil
 	})
+	if len(gone) > 0 {
+		s.recent.forget() // There are gaps now.
+	}
 	return gone, err
 }
 

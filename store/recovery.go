@@ -48,6 +48,7 @@ func (s *Store) recover(ctx context.Context) {
 		return
 	}
 	s.refusing.Store(nil)
+	s.recent.forget()
 	s.grown.broadcast() // What a failed commit wrote may have turned out to be there.
 	s.Log.Info("disk is well again, writes are accepted")
 }

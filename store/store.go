@@ -40,6 +40,8 @@ type Store struct {
 	writes   *sql.DB                 // one connection, used by the writer goroutine only
 	reads    *sql.DB
 	queue    chan *write
+	recent   recent
+	telling  []told  // events of the group that is being written; the writer's own
 	grown    *signal // the journal has grown
 	refusing atomic.Pointer[error]
 	ended    chan struct{}

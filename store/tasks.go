@@ -104,11 +104,18 @@ func (s *Store) insert(ctx context.Context, tx *sql.Tx, t task.Task) error {
 	return s.tell(ctx, tx, t.ID, string(body))
 }
 
-// tell appends an event.
+// tell appends an event. Only writes may call it.
 func (s *Store) tell(ctx context.Context, tx *sql.Tx, id task.ID, body string) error {
-	if _, err := tx.ExecContext(ctx, `INSERT INTO events (at, task, body) VALUES (?, ?, ?)`, s.at(), id, body); err != nil {
+	at := s.at()
+	done, err := tx.ExecContext(ctx, `INSERT INTO events (at, task, body) VALUES (?, ?, ?)`, at, id, body)
+	if err != nil {
 		return fmt.Errorf("append event: %w", err)
 	}
+	seq, err := done.LastInsertId()
+	if err != nil {
+		return fmt.Errorf("append event: %w", err)
+	}
+	s.telling = append(s.telling, newTold(task.Seq(seq), at, body))
 	return nil
 }
 

@@ -111,6 +111,7 @@ func (s *Store) group(w *write) []*write {
 
 // commit runs a group as one transaction and answers its callers.
 func (s *Store) commit(group []*write) {
+	s.telling = nil
 	err := s.Refusing()
 	if err == nil {
 		err = s.transact(group)
@@ -121,7 +122,8 @@ func (s *Store) commit(group []*write) {
 		}
 		close(w.done)
 	}
-	if err == nil {
+	if err == nil && len(s.telling) > 0 {
+		s.recent.add(s.telling)
 		s.grown.broadcast()
 	}
 }
@@ -167,7 +169,9 @@ func (s *Store) run(group []*write) (_ *sql.Tx, err error) {
 		if _, err := tx.ExecContext(ctx, `SAVEPOINT one`); err != nil {
 			return nil, fmt.Errorf("savepoint: %w", err)
 		}
+		told := len(s.telling)
 		if w.err = w.try(tx); w.err != nil {
+			s.telling = s.telling[:told]
 			if diskFailed(w.err) {
 				return nil, w.err
 			}

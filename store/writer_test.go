@@ -225,10 +225,7 @@ func TestCommitFails(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var disk flaky
 				s := openFlaky(t, &disk)
-				event := func(tx *sql.Tx) error {
-					_, err := tx.ExecContext(t.Context(), `INSERT INTO events (at, task, body) VALUES (1, 'none', '{}')`)
-					return err
-				}
+				event := func(tx *sql.Tx) error { return s.tell(t.Context(), tx, "none", "{}") }
 				heard := make(chan task.Seq, 8)
 				go func() {
 					for ev := range s.Follow(t.Context(), 0) {
