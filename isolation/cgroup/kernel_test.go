@@ -110,6 +110,9 @@ func TestALife(t *testing.T) {
 
 	// A fork bomb and a spinner: held back, and then ended all at once.
 	bomb := spawn(t, tree, id, "bomb", `b() { b | b & }; b; while :; do :; done`)
+	if err := tree.Throttle(id, "bomb", 512); err != nil {
+		t.Fatal(err)
+	}
 	time.Sleep(time.Second) // long enough to be throttled
 	c, err := g.Read()
 	if err != nil || c.PIDs > 50 || c.ThrottledPeriods == 0 || c.ThrottledNanos == 0 {
@@ -146,8 +149,19 @@ func TestSizeIsWhatTheKernelEnforces(t *testing.T) {
 	if err := tree.Create(id, Limits{CPU: 256, Memory: 512, PIDs: 99}); err != nil {
 		t.Fatal(err)
 	}
+	container := tree.dir("cpu", id, "c")
+	if err := os.Mkdir(container, 0o755); err != nil { // as a runtime does
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := tree.Throttle(id, "c", 256); err != nil {
+			t.Fatal(err)
+		}
+	}
 	want := map[string]string{
 		tree.dir("cpu", id) + "/cpu.cfs_quota_us":         "25000",
+		tree.dir("cpu", id) + "/cpu.cfs_period_us":        "100000",
+		container + "/cpu.cfs_quota_us":                   "25000",
 		tree.dir("cpu", id) + "/cpu.shares":               "256",
 		tree.dir("memory", id) + "/memory.limit_in_bytes": strconv.Itoa(512 << 20),
 		tree.dir("pids", id) + "/pids.max":                "99",
@@ -155,7 +169,7 @@ func TestSizeIsWhatTheKernelEnforces(t *testing.T) {
 	if tree.layout.unified {
 		dir := tree.dir("cpu", id)
 		want = map[string]string{
-			dir + "/cpu.max": "25000 100000", dir + "/cpu.weight": "25", dir + "/memory.max": strconv.Itoa(512 << 20),
+			dir + "/cpu.max": "25000 100000", container + "/cpu.max": "25000 100000", dir + "/cpu.weight": "25", dir + "/memory.max": strconv.Itoa(512 << 20),
 			dir + "/pids.max": "99",
 		}
 	}

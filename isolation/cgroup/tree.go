@@ -19,9 +19,10 @@ import (
 	"berth/fault"
 )
 
-// Limits is what all processes of a task together may use.
+// Limits is what all processes of a task together may use, beside what Throttle
+// says.
 type Limits struct {
-	CPU    int   // CPU units; 1024 are one vCPU
+	CPU    int   // CPU units, for its weight among others; 1024 are one vCPU
 	Memory int   // MiB; none of it can be swapped out
 	PIDs   int64 // processes and threads
 }
@@ -64,8 +65,8 @@ func (t *Tree) dir(controller string, path ...string) string {
 	return filepath.Join(append([]string{t.layout.by[controller], t.parent}, path...)...)
 }
 
-// Create makes the cgroup of a task and sets its limits. If it exists, Create
-// sets them again. Among the host's other processes, which all together weigh
+// Create makes the cgroup of a task and sets its limits, but that of CPU time: see
+// Throttle. If it exists, Create sets them again. Among the host's other processes, which all together weigh
 // like one CPU's worth by default, the tasks weigh as much as the host has CPUs:
 // what was sold to them is there for them.
 func (t *Tree) Create(id string, l Limits) error {
@@ -93,8 +94,6 @@ func (t *Tree) createSplit(id string, l Limits) error {
 	cpu, memory := t.dir("cpu", id), t.dir("memory", id)
 	bytes := strconv.FormatInt(int64(l.Memory)<<20, 10)
 	for _, f := range []struct{ file, value string }{
-		{cpu + "/cpu.cfs_period_us", strconv.FormatInt(period.Microseconds(), 10)},
-		{cpu + "/cpu.cfs_quota_us", strconv.FormatInt(quota(l.CPU).Microseconds(), 10)},
 		{cpu + "/cpu.shares", strconv.Itoa(max(2, l.CPU))},
 		{memory + "/memory.limit_in_bytes", bytes},
 		{t.dir("pids", id) + "/pids.max", strconv.FormatInt(l.PIDs, 10)},
@@ -125,7 +124,6 @@ func (t *Tree) createUnified(id string, l Limits) error {
 	}
 	dir := t.dir("cpu", id)
 	for _, f := range []struct{ file, value string }{
-		{"cpu.max", fmt.Sprintf("%d %d", quota(l.CPU).Microseconds(), period.Microseconds())},
 		{"cpu.weight", strconv.Itoa(min(max(1, l.CPU*100/1024), 10000))},
 		{"memory.max", strconv.FormatInt(int64(l.Memory)<<20, 10)},
 		{"pids.max", strconv.FormatInt(l.PIDs, 10)},
@@ -146,10 +144,32 @@ func (t *Tree) Exists(id string) bool {
 	return err == nil
 }
 
-// Quota is the CPU time that cpu units get in a period, and that period, in
-// microseconds as the kernel takes them.
-func Quota(cpu int) (us int64, periodUS uint64) {
-	return quota(cpu).Microseconds(), uint64(period.Microseconds())
+// Throttle limits the CPU time of a task's cgroup, and of one container's in it,
+// to that of so many CPU units. A container's limit beside its task's changes
+// nothing but what a program sees: language runtimes size their pools by the
+// cgroup that they are in. Doing it again does nothing.
+//
+// It is not part of Create, because what a runtime does in the cgroup before the
+// container's own program, some 30 ms of work, would take a task of a quarter of a
+// CPU past the end of its first period, and four times as long.
+func (t *Tree) Throttle(id, container string, cpu int) error {
+	for _, dir := range []string{t.dir("cpu", id), t.dir("cpu", id, container)} { // what is above first: it bounds what is below
+		if err := t.throttle(dir, cpu); err != nil {
+			return fmt.Errorf("limit the CPU time of cgroup %s: %w", t.Path(id), err)
+		}
+	}
+	return nil
+}
+
+func (t *Tree) throttle(dir string, cpu int) error {
+	us, periodUS := strconv.FormatInt(quota(cpu).Microseconds(), 10), strconv.FormatInt(period.Microseconds(), 10)
+	if t.layout.unified {
+		return write(dir+"/cpu.max", us+" "+periodUS)
+	}
+	if err := write(dir+"/cpu.cfs_period_us", periodUS); err != nil {
+		return err
+	}
+	return write(dir+"/cpu.cfs_quota_us", us)
 }
 
 // quota is the CPU time that cpu units get in a period. The kernel accepts no

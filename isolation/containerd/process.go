@@ -88,6 +88,13 @@ func (r *Runtime) start(ctx context.Context, id task.ID, c containerRecord) (sta
 			return startRecord{}, err
 		}
 	}
+	world, _, err := r.world(id)
+	if err != nil {
+		return startRecord{}, err
+	}
+	if err := r.cgroups.Throttle(string(id), rid, world.Sandbox.Size.CPU); err != nil {
+		return startRecord{}, err
+	}
 	result := startRecord{At: r.Now().UTC().Round(0)}
 	var g errgroup.Group
 	g.Go(func() error { return r.keepExit(ctx, rid) })

@@ -12,7 +12,6 @@ import (
 
 	"berth/fault"
 	"berth/isolation"
-	"berth/isolation/cgroup"
 	"berth/task"
 )
 
@@ -113,17 +112,16 @@ func hostname(c isolation.Container) string {
 
 // resources are the limits of the container inside those of its task. Where it
 // has none of its own it gets the task's again, which changes nothing but what a
-// program sees: language runtimes size their heaps and pools by the cgroup that
-// they are in.
+// program sees: language runtimes size their heaps by the cgroup that they are in.
+// That of CPU time comes when its process starts.
 func (r *Runtime) resources(c isolation.Container, size task.Size) *specs.LinuxResources {
 	shares := uint64(max(2, c.CPU)) // 2 is the least that the kernel knows
-	quota, period := cgroup.Quota(size.CPU)
 	limit := int64(size.Memory) << 20
 	if c.Memory > 0 {
 		limit = int64(c.Memory) << 20
 	}
 	res := &specs.LinuxResources{
-		CPU:     &specs.LinuxCPU{Shares: &shares, Quota: &quota, Period: &period},
+		CPU:     &specs.LinuxCPU{Shares: &shares},
 		Memory:  &specs.LinuxMemory{Limit: &limit},
 		Devices: []specs.LinuxDeviceCgroup{{Allow: false, Access: "rwm"}}, // runc adds /dev/null and its like
 	}
