@@ -8,6 +8,13 @@ STATE  ?= .berth
 LISTEN ?= 127.0.0.1:8080
 LIB    := bin/libexec
 
+# gin without its MessagePack, which nobody here speaks and which is a sixth of the
+# work of a first build.
+TAGS   := nomsgpack
+# A compiler that collects its garbage half as often is a tenth faster, and needs
+# 935 MB for the largest package instead of 767.
+BUILD  := GOGC=200 CGO_ENABLED=0 go build -trimpath -tags $(TAGS) -ldflags '-s -w'
+
 .PHONY: help
 help: ## say what there is
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -15,8 +22,8 @@ help: ## say what there is
 .PHONY: build
 build: deps ## build bin/berth and what it stands on
 	@mkdir -p $(LIB)
-	@CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o bin/ ./cmd/berth
-	@CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o $(LIB)/ ./cmd/berth-log ./cmd/berth-init ./cmd/containerd-shim-berth-v2 ./examples/demo
+	@$(BUILD) -o bin/ ./cmd/berth
+	@$(BUILD) -o $(LIB)/ ./cmd/berth-log ./cmd/berth-init ./cmd/containerd-shim-berth-v2 ./examples/demo
 
 .PHONY: deps
 deps: check-go ## build the pinned containerd, runc and CNI plugins, once
@@ -43,13 +50,13 @@ test: check-root build test-unit test-e2e test-cgroup2 ## every test, the real-c
 
 .PHONY: test-unit
 test-unit: check-go ## what needs no root: units, properties, simulation, house rules
-	go vet ./...
-	go test ./...
+	go vet -tags $(TAGS) ./...
+	go test -tags $(TAGS) ./...
 
 .PHONY: test-e2e
 test-e2e: check-root build ## real containerd, the built binary, kill -9
-	go vet -tags e2e ./...
-	go test -tags e2e -count=1 -timeout 12m -p 1 $$(grep -rl --include='*_test.go' '^//go:build e2e' . | xargs -n 1 dirname | sort -u)
+	go vet -tags $(TAGS),e2e ./...
+	go test -tags $(TAGS),e2e -count=1 -timeout 12m -p 1 $$(grep -rl --include='*_test.go' '^//go:build e2e' . | xargs -n 1 dirname | sort -u)
 
 .PHONY: test-cgroup2
 test-cgroup2: check-root build ## the isolation suite on cgroup v2, in a small guest
@@ -61,7 +68,7 @@ test-compose: check-root check-go ## the Dockerfile and docker-compose.yml, unde
 
 .PHONY: bench
 bench: check-root build ## against bare runc and ctr, in one interleaved run
-	go run ./tests/bench
+	go run -tags $(TAGS) ./tests/bench
 
 .PHONY: fuzz
 fuzz: check-go ## two minutes on the decoder and the validator
@@ -70,8 +77,8 @@ fuzz: check-go ## two minutes on the decoder and the validator
 .PHONY: lint
 lint: check-go ## formatting and vet
 	@bad=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$bad" ] || { echo "not gofmt'd:"; echo "$$bad"; exit 1; }
-	go vet ./...
-	go vet -tags e2e ./...
+	go vet -tags $(TAGS) ./...
+	go vet -tags $(TAGS),e2e ./...
 
 .PHONY: clean
 clean: down ## stop everything and remove what was built
