@@ -87,7 +87,11 @@ func serve(ctx context.Context, config serverConfig, log *zap.Logger) error {
 		return fmt.Errorf("connect to containerd at %s: %w", address, err)
 	}
 	defer c.Close()
-	snapshotter, err := containerd.Snapshotter(ctx, c, log)
+	shim, below := containerd.BerthShim, dirs.state
+	if config.ContainerdAddress != "" { // What is its own is its own.
+		shim, below = containerd.RuncShim, ""
+	}
+	snapshotter, err := containerd.Snapshotter(ctx, c, below, log)
 	if err != nil {
 		return err
 	}
@@ -103,10 +107,6 @@ func serve(ctx context.Context, config serverConfig, log *zap.Logger) error {
 	subnet, err := parseSubnet(config.BridgeSubnet)
 	if err != nil {
 		return err
-	}
-	shim := containerd.RuncShim
-	if config.ContainerdAddress == "" {
-		shim = containerd.BerthShim
 	}
 	sandboxes, err := containerd.New(containerd.Config{
 		Client: c, Snapshotter: snapshotter, Shim: shim,
@@ -228,7 +228,7 @@ func sweepTasks(ctx context.Context, address, stateDir, run, programs, instance 
 		return nil, fmt.Errorf("connect to containerd: %w", err)
 	}
 	defer c.Close()
-	snapshotter, err := containerd.Snapshotter(ctx, c, log)
+	snapshotter, err := containerd.Snapshotter(ctx, c, stateDir, log)
 	if err != nil {
 		return nil, err
 	}

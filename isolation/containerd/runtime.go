@@ -191,22 +191,4 @@ func (r *Runtime) traces() ([]task.ID, error) {
 	return slices.Compact(ids), nil
 }
 
-// Snapshotter returns which snapshotter to use: overlayfs, or native, which
-// copies files and works everywhere, where the kernel or the file system below
-// containerd cannot do overlays.
-func Snapshotter(ctx context.Context, c *client.Client, log *zap.Logger) (string, error) {
-	const overlay, native = "overlayfs", "native"
-	plugins, err := c.IntrospectionService().Plugins(ctx, "type==io.containerd.snapshotter.v1")
-	if err != nil {
-		return "", fmt.Errorf("ask containerd for its snapshotters: %w", err)
-	}
-	for _, p := range plugins.Plugins {
-		if p.ID == overlay && p.InitErr == nil {
-			return overlay, nil
-		}
-	}
-	log.Warn("overlayfs is not available; the slower native snapshotter is used")
-	return native, nil
-}
-
 func (r *Runtime) tasks() tasks.TasksClient { return r.Client.TaskService() }

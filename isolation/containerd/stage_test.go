@@ -126,7 +126,7 @@ func setUp() (s *stage, down func() error, err error) {
 	if err != nil {
 		return nil, down, err
 	}
-	if s.config.Snapshotter, err = containerd.Snapshotter(soon, c, s.log); err != nil {
+	if s.config.Snapshotter, err = containerd.Snapshotter(soon, c, s.state, s.log); err != nil {
 		return nil, down, err
 	}
 	if s.image, err = s.importImage(soon, c); err != nil {

@@ -49,7 +49,7 @@ func stateDir(_ context.Context, h host) verdict {
 	case unix.NFS_SUPER_MAGIC, unix.SMB_SUPER_MAGIC, unix.CIFS_SUPER_MAGIC:
 		return fail("choose a local disk with --state-dir: locks and overlays do not work there", "%s is on a network file system", dir)
 	case unix.OVERLAYFS_SUPER_MAGIC:
-		return warn("give berth a volume of its own with --state-dir: an overlay cannot lie on an overlay", "%s is on an overlay", dir)
+		return warn("give berth a volume of its own with --state-dir; until then root file systems are copied", "%s is on an overlay, which cannot hold another", dir)
 	case unix.TMPFS_MAGIC:
 		return warn("choose a disk with --state-dir: what is in memory is gone after a restart", "%s is in memory", dir)
 	}
