@@ -21,7 +21,14 @@ func TestSnapshotter(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	below := t.TempDir()
+	if shared.config.Snapshotter != "overlayfs" {
+		t.Fatalf("the tests' own state directory, %s, cannot hold an overlay: set BERTH_TEST_STATE to one that can", shared.state)
+	}
+	below, err := os.MkdirTemp(shared.state, "below-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(below) })
 	for _, dir := range []string{"lower", "upper", "work", "merged"} {
 		if err := os.Mkdir(filepath.Join(below, dir), 0o755); err != nil {
 			t.Fatal(err)
