@@ -210,7 +210,7 @@ func (a *app) printLine(line api.LogLine, prefix string) {
 func (f *follower) pulls(ctx context.Context, t task.Task) {
 	for all, err := range f.client().Pulls(ctx) {
 		if err != nil {
-			return // The task itself tells if it cannot go on.
+			break // They are over, or the task itself will tell that it cannot go on.
 		}
 		f.mu.Lock()
 		f.bars.update(ours(all, t))
