@@ -204,9 +204,17 @@ func (a *app) next(dir string) {
 	a.title("Berth is up")
 	fmt.Fprintf(a.out, "The API is at %s%s (OpenAPI: %s%s/openapi.json).\n\nNext:\n", a.endpoint, api.Base, a.endpoint, api.Base)
 	table(a.out,
-		[]string{"  " + at + "berth run -f FILE --follow", "run a task definition of yours"},
-		[]string{"  " + at + "berth ps --all", "see what runs and what ran"},
-		[]string{"  berth down --state-dir " + dir, "stop everything"})
+		[]string{"  " + at + invoked() + " run -f FILE --follow", "run a task definition of yours"},
+		[]string{"  " + at + invoked() + " ps --all", "see what runs and what ran"},
+		[]string{"  " + invoked() + " down --state-dir " + dir, "stop everything"})
+}
+
+// invoked is how this program was called: it need not be in the PATH.
+func invoked() string {
+	if name := os.Args[0]; filepath.Base(name) == "berth" {
+		return name
+	}
+	return "berth"
 }
 
 func (a *app) downCommand() *cobra.Command {
