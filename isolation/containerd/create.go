@@ -26,10 +26,15 @@ import (
 	"berth/task"
 )
 
-// createPatience is how long containerd may take to create a process. It is much
-// more than ever is needed, and keeps a shim that is stuck from blocking a task
-// for ever: the next call sweeps first.
-const createPatience = 30 * time.Second
+// createPatience is how long containerd may take to create a process, and
+// leavePatience how long when the caller has gone: a creation that is called off
+// leaves pieces to be found, and takes a tenth of a second to finish. Both are much
+// more than ever is needed, and keep a shim that is stuck from blocking a task for
+// ever: the next call sweeps first.
+const (
+	createPatience = 30 * time.Second
+	leavePatience  = 5 * time.Second
+)
 
 // What can start the shim of a task, in containerd's names. Either way it is
 // containerd's own shim for runc.
@@ -174,7 +179,7 @@ func (r *Runtime) createTask(ctx context.Context, id task.ID, name string, termi
 	if terminal {
 		req.Stderr = "" // A terminal has one stream.
 	}
-	ctx, cancel := context.WithTimeout(ctx, createPatience)
+	ctx, cancel := outlive(ctx, createPatience, leavePatience)
 	defer cancel()
 	if err := r.sweepAbandoned(ctx, rid); err != nil {
 		return err
@@ -195,6 +200,14 @@ func (r *Runtime) createTask(ctx context.Context, id task.ID, name string, termi
 		return forget(dir, cutFile)
 	}
 	return nil
+}
+
+// outlive returns a context that ends after some time, and some shorter time
+// after its parent.
+func outlive(parent context.Context, after, afterParent time.Duration) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(parent), after)
+	stop := context.AfterFunc(parent, func() { time.AfterFunc(afterParent, cancel) })
+	return ctx, func() { stop(); cancel() }
 }
 
 func wireMounts(mounts []mount.Mount) []*types.Mount {

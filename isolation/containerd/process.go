@@ -95,6 +95,12 @@ func (r *Runtime) start(ctx context.Context, id task.ID, c containerRecord) (sta
 	if err := r.cgroups.Throttle(string(id), rid, world.Sandbox.Size.CPU); err != nil {
 		return startRecord{}, err
 	}
+	if err := ctx.Err(); err != nil {
+		return startRecord{}, err
+	}
+	// From here on it is sooner finished than called off and sorted out.
+	ctx, cancel := outlive(ctx, createPatience, leavePatience)
+	defer cancel()
 	result := startRecord{At: r.Now().UTC().Round(0)}
 	var g errgroup.Group
 	g.Go(func() error { return r.keepExit(ctx, rid) })
@@ -258,10 +264,34 @@ func (r *Runtime) annul(ctx context.Context, id task.ID, name string) (bool, err
 	if result, known, err := load[startRecord](dir, startedFile); err != nil || known {
 		return known && result.Failure != "", err
 	}
-	if _, begun, err := load[startRecord](dir, intentFile); err != nil || begun {
-		return false, err // It may run.
+	if _, begun, err := load[startRecord](dir, intentFile); err != nil {
+		return false, err
+	} else if begun {
+		if ran, err := r.preventStart(ctx, runtimeID(id, name)); err != nil || ran {
+			return false, err
+		}
 	}
 	return true, save(dir, startedFile, startRecord{Failure: "it was stopped before it was started"})
+}
+
+// preventStart sees to it that a process whose start was cut short is not started
+// after all, or reports that it runs, or ran, or was lost. The caller holds the
+// lock, so nobody starts it from here; but what containerd was asked to do when the
+// start was cut short may still be on its way, so the process is killed. If it ran
+// for that moment, nobody will know.
+func (r *Runtime) preventStart(ctx context.Context, rid string) (ran bool, err error) {
+	status, err := r.status(ctx, rid)
+	if errdefs.IsNotFound(err) {
+		return true, nil
+	}
+	if err != nil || status != tasktypes.Status_CREATED {
+		return true, err
+	}
+	_, err = r.tasks().Kill(ctx, &tasks.KillRequest{ContainerID: rid, Signal: uint32(unix.SIGKILL)})
+	if err = errgrpc.ToNative(err); err != nil && !ended(err) {
+		return false, fmt.Errorf("prevent start of container %s: %w", rid, err)
+	}
+	return false, nil
 }
 
 func (r *Runtime) signal(ctx context.Context, rid string, signal uint32) error {

@@ -56,7 +56,10 @@ func (r *Runtime) Remove(ctx context.Context, id task.ID) error {
 		}
 		_, cut, err := load[cutRecord](filepath.Join(r.taskDir(id), rid), cutFile)
 		if err == nil && cut {
-			err = killAll(r.shim(), "-id", rid)
+			err = r.killCut(rid)
+		}
+		if err == nil {
+			err = r.sweepRunc(ctx, rid)
 		}
 		if err != nil {
 			return err

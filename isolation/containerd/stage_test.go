@@ -300,6 +300,9 @@ func (s *stage) leftovers() error {
 	if sockets, err := os.ReadDir(filepath.Join(s.run, "s")); err != nil || len(sockets) > 0 {
 		note("sockets of shims %v, %v", sockets, err)
 	}
+	if known, err := os.ReadDir(filepath.Join(s.run, "runc", containerd.Namespace)); err != nil || len(known) > 0 {
+		note("containers in runc %v, %v", known, err)
+	}
 	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(50 * time.Millisecond) {
 		left := s.processes("containerd-shim", "berth-log", "probe")
 		if len(left) == 0 {

@@ -24,17 +24,39 @@ import (
 // task, too, may come to the end of it all the same. Then there is a container
 // in runc, and a berth-log that keeps the next one from the log.
 func (r *Runtime) sweep(ctx context.Context, id task.ID, name string) error {
-	rid := runtimeID(id, name)
-	root := filepath.Join(r.runcDir(), r.Client.DefaultNamespace())
-	if _, err := os.Stat(filepath.Join(root, rid)); err == nil {
-		out, err := exec.CommandContext(ctx, r.runc(), "--root", root, "delete", "--force", rid).CombinedOutput()
-		if err != nil {
-			return fmt.Errorf("sweep container %s: %w: %s", rid, err, bytes.TrimSpace(out))
-		}
-	} else if !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("sweep container %s: %w", rid, err)
+	if err := r.sweepRunc(ctx, runtimeID(id, name)); err != nil {
+		return err
 	}
 	return killAll(r.logger(), logDirFlag, r.logDir(id, name))
+}
+
+// sweepRunc removes from runc a container that containerd does not know of, if
+// there is one.
+func (r *Runtime) sweepRunc(ctx context.Context, rid string) error {
+	root := filepath.Join(r.runcDir(), r.Client.DefaultNamespace())
+	state := filepath.Join(root, rid)
+	if _, err := os.Lstat(state); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	out, err := exec.CommandContext(ctx, r.runc(), "--root", root, "delete", "--force", rid).CombinedOutput()
+	if err == nil {
+		return nil
+	}
+	if _, gone := os.Lstat(state); errors.Is(gone, fs.ErrNotExist) {
+		return nil // A shim that was ending did it meanwhile.
+	}
+	return fmt.Errorf("sweep container %s: %w: %s", rid, err, bytes.TrimSpace(out))
+}
+
+// killCut ends what may still work on a creation that was cut short, and what
+// containerd started to clean up after it: shims, and the runc that either of
+// them has begun.
+func (r *Runtime) killCut(rid string) error {
+	return errors.Join(
+		killAll(r.shim(), "-id", rid),
+		killAll(r.runc(), "--bundle", r.bundle(rid)),
+		killAll(r.runc(), "--force", rid),
+	)
 }
 
 // abandoned is how long containerd may take to clean up by itself after it gave
