@@ -23,6 +23,20 @@ func TestWhoseFault(t *testing.T) {
 		prefix + `sysctl "kernel.pid_max" is not in a separate kernel namespace: unknown`:                                                   true,
 		prefix + `unable to start container process: container init was OOM-killed (memory limit too low?): unknown`:                        true,
 		prefix + `unable to start container process: unable to apply cgroup configuration: mkdir /sys/fs/cgroup/x: no space left on device`: false,
+		prefix + `unable to start container process: error during container init: mkdir /proc/self/fd/8: no such file or directory`:         true,
+		prefix + `unable to start container process: error during container init: mkdir /work: read-only file system: unknown`:              true,
+		prefix + `unable to start container process: error during container init: mkdir /work: no space left on device: unknown`:            false,
+		prefix + `unable to start container process: error during container init: error mounting "/x/hosts" to rootfs at "/etc/hosts": ` +
+			`mount src=/x/hosts, dst=/etc/hosts, dstFd=/proc/thread-self/fd/14, flags=MS_BIND|MS_REC: not a directory: unknown`: true,
+		prefix + `unable to start container process: error during container init: error mounting "/x/hosts" to rootfs at "/etc/hosts": ` +
+			`create mountpoint for /etc/hosts mount: make mountpoint "/etc/hosts": openat hosts: no such file or directory: unknown`: true,
+		prefix + `unable to start container process: error during container init: error mounting "/x/hosts" to rootfs at "/etc/hosts": ` +
+			`create mountpoint for /etc/hosts mount: lookup mountpoint target: openat2 /etc/hosts: too many levels of symbolic links`: true,
+		prefix + `unable to start container process: error during container init: error mounting "/x/hosts" to rootfs at "/etc/hosts": ` +
+			`create mountpoint for /etc/hosts mount: make mountpoint "/etc/hosts": no space left on device`: false,
+		prefix + `unable to start container process: error during container init: error mounting "proc" to rootfs at "/proc": ` +
+			`filesystem "proc" must be mounted on ordinary directory: unknown`: true,
+		prefix + `unable to start container process: error during container init: invalid environment variable: missing '='`: true,
 		"ttrpc: closed": false,
 		"failed to start shim: start failed: : fork/exec /x/containerd-shim-runc-v2: no such file or directory: unknown":                      false,
 		prefix + "open /run/runc/x: no such file or directory":                                                                                false,
@@ -31,6 +45,9 @@ func TestWhoseFault(t *testing.T) {
 		err := startFault(errors.New(text), "id")
 		if got := fault.KindOf(err) == fault.Invalid; got != users {
 			t.Errorf("%s: the user's fault: %v, want %v", text, got, users)
+		}
+		if users && strings.Contains(fault.Message(err), "/x/hosts") {
+			t.Errorf("the user sees a path of the host: %s", fault.Message(err))
 		}
 		if users && (strings.HasSuffix(fault.Message(err), "unknown") || !strings.HasPrefix(fault.Message(err), "CannotStartContainerError: ResourceInitializationError: ")) {
 			t.Errorf("the user sees %q", fault.Message(err))
