@@ -2,7 +2,9 @@ package containerd
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"time"
 
 	tasks "github.com/containerd/containerd/api/services/tasks/v1"
@@ -217,7 +219,10 @@ func (r *Runtime) await(ctx context.Context, id task.ID, name string) (task.Exit
 	if _, found, err := load[containerRecord](dir, containerFile); err != nil || !found {
 		return exit, err
 	}
-	return exit, save(dir, exitFile, exit)
+	if err := save(dir, exitFile, exit); err != nil {
+		return task.Exit{}, err
+	}
+	return exit, r.dead(id, rid)
 }
 
 // Stop implements isolation.Runtime.
@@ -230,12 +235,50 @@ func (r *Runtime) Stop(ctx context.Context, id task.ID, name string) error {
 }
 
 // Kill implements isolation.Runtime. The main process is PID 1 of a namespace of
-// its own: with it the kernel ends all the others, as fast as it can.
+// its own: with it the kernel ends all the others, as fast as it can. Until it has,
+// the task has no limit of CPU time.
 func (r *Runtime) Kill(ctx context.Context, id task.ID, name string) error {
-	if err := r.cgroups.Unthrottle(string(id)); err != nil {
+	if err := r.lift(id, name); err != nil {
 		return err
 	}
 	return r.end(ctx, id, name, uint32(unix.SIGKILL))
+}
+
+// lift takes the limit of CPU time from a task of which a container is to be
+// killed, unless that has ended already: nobody would call dead.
+func (r *Runtime) lift(id task.ID, name string) error {
+	r.killing.Lock()
+	defer r.killing.Unlock()
+	if _, ended, err := load[task.Exit](r.containerDir(id, name), exitFile); ended || err != nil {
+		return err
+	}
+	if r.dying[id] == nil {
+		r.dying[id] = make(map[string]struct{})
+	}
+	r.dying[id][runtimeID(id, name)] = struct{}{}
+	return r.cgroups.Unthrottle(string(id))
+}
+
+// dead is called when a container has ended and that is written down. It limits the
+// task's CPU time again after the last of its containers that were killed:
+// others may go on for as long as their stopTimeout. It does so after any that
+// ended, as one may have been killed by a server that died since.
+func (r *Runtime) dead(id task.ID, rid string) error {
+	r.killing.Lock()
+	defer r.killing.Unlock()
+	delete(r.dying[id], rid)
+	if len(r.dying[id]) > 0 {
+		return nil
+	}
+	delete(r.dying, id)
+	world, found, err := load[sandboxRecord](r.taskDir(id), sandboxFile)
+	if err != nil || !found {
+		return err
+	}
+	if err := r.cgroups.Throttle(string(id), rid, world.Sandbox.Size.CPU); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil // It is being removed.
 }
 
 // end sends a signal to a container's process, or sees to it that there never is

@@ -286,6 +286,25 @@ func TestCPU(t *testing.T) {
 	}
 }
 
+// Ensure the limit holds again when a container was killed and another goes on.
+func TestCPUAfterAKill(t *testing.T) {
+	b, _ := newBox(t, small)
+	b.run(isolation.Container{Name: "deaf", Command: []string{"ignore", "TERM"}})
+	b.run(isolation.Container{Name: "spin", Command: []string{"spin", "6s"}})
+	if err := b.rt.Kill(t.Context(), b.id, "deaf"); err != nil {
+		t.Fatal(err)
+	}
+	b.wait("deaf")
+	if err := b.rt.Kill(t.Context(), b.id, "deaf"); err != nil { // as after a restart of the server
+		t.Fatal(err)
+	}
+	b.wait("spin")
+	r := b.report("spin")
+	if cpu, elapsed := r["cpu"].(float64), r["elapsed"].(float64); cpu/elapsed > 0.3 {
+		t.Errorf("the program got %.2f s of CPU in %.2f s, although its task has 0.25", cpu, elapsed)
+	}
+}
+
 // TestForkBomb lets one go off and looks whether the host notices.
 func TestForkBomb(t *testing.T) {
 	b, _ := newBox(t, isolation.Sandbox{Size: task.Size{CPU: 256, Memory: 1024}, PIDs: 200})

@@ -36,6 +36,9 @@ func (r *Runtime) Remove(ctx context.Context, id task.ID) error {
 	if err != nil {
 		return err
 	}
+	r.killing.Lock()
+	delete(r.dying, id)
+	r.killing.Unlock()
 	// Everything ends at once, also what containerd does not know of.
 	dying, cancel := context.WithTimeout(ctx, deathPatience)
 	defer cancel()

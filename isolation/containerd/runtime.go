@@ -88,6 +88,9 @@ type Runtime struct {
 
 	mu     sync.Mutex
 	gauges map[task.ID]map[*gauge]struct{}
+
+	killing sync.Mutex                      // held while limits of CPU time are lifted or set again
+	dying   map[task.ID]map[string]struct{} // runtime IDs of containers that were killed and have not ended
 }
 
 var _ isolation.Runtime = (*Runtime)(nil)
@@ -135,6 +138,7 @@ func New(c Config) (*Runtime, error) {
 		network: n,
 		bootID:  string(boot[:len(boot)-1]),
 		gauges:  make(map[task.ID]map[*gauge]struct{}),
+		dying:   make(map[task.ID]map[string]struct{}),
 	}, nil
 }
 
