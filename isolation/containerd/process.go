@@ -173,7 +173,7 @@ func (r *Runtime) Wait(ctx context.Context, id task.ID, name string) (task.Exit,
 			return task.Exit{}, ctx.Err()
 		case errdefs.IsNotFound(err):
 			if _, begun, err := load[startRecord](dir, intentFile); begun || err != nil {
-				return task.Exit{}, lost(err, dir, name)
+				return task.Exit{}, lost(errors.Join(err, r.dead(id, runtimeID(id, name))), dir, name)
 			}
 		}
 		select {
@@ -245,11 +245,16 @@ func (r *Runtime) Kill(ctx context.Context, id task.ID, name string) error {
 }
 
 // lift takes the limit of CPU time from a task of which a container is to be
-// killed, unless that has ended already: nobody would call dead.
+// killed, unless that was never started or has ended already: nobody would call
+// dead.
 func (r *Runtime) lift(id task.ID, name string) error {
 	r.killing.Lock()
 	defer r.killing.Unlock()
-	if _, ended, err := load[task.Exit](r.containerDir(id, name), exitFile); ended || err != nil {
+	dir := r.containerDir(id, name)
+	if _, begun, err := load[startRecord](dir, intentFile); !begun || err != nil {
+		return err
+	}
+	if _, ended, err := load[task.Exit](dir, exitFile); ended || err != nil {
 		return err
 	}
 	if r.dying[id] == nil {
@@ -275,10 +280,11 @@ func (r *Runtime) dead(id task.ID, rid string) error {
 	if err != nil || !found {
 		return err
 	}
-	if err := r.cgroups.Throttle(string(id), rid, world.Sandbox.Size.CPU); !errors.Is(err, fs.ErrNotExist) {
-		return err
+	err = r.cgroups.Throttle(string(id), rid, world.Sandbox.Size.CPU)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENODEV) {
+		return nil // It is being removed.
 	}
-	return nil // It is being removed.
+	return err
 }
 
 // end sends a signal to a container's process, or sees to it that there never is
