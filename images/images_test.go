@@ -27,7 +27,7 @@ import (
 
 const someDigest = "sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
 
-func TestParseName(t *testing.T) {
+func TestNormalise(t *testing.T) {
 	for _, c := range []struct{ in, want string }{
 		{"busybox", "docker.io/library/busybox:latest"},
 		{"busybox:1.36", "docker.io/library/busybox:1.36"},
@@ -41,9 +41,12 @@ func TestParseName(t *testing.T) {
 		{"busybox:1.36@" + someDigest, "docker.io/library/busybox@" + someDigest},
 		{"", ""}, {"UPPER", ""}, {"a b", ""}, {"a:", ""}, {"busybox@sha256:12", ""}, {"https://x/y", ""}, {someDigest[7:], ""},
 	} {
-		n, err := parseName(c.in)
-		if c.want == "" && err == nil || c.want != "" && (err != nil || n.String() != c.want) {
-			t.Errorf("%q: got %v, %v, want %q", c.in, n, err, c.want)
+		got, err := Normalise(c.in)
+		if f := (*fault.Error)(nil); c.want == "" && (!errors.As(err, &f) || f.Kind != fault.Invalid || f.Field != "image") {
+			t.Errorf("%q: got %q, %v, want fault.Invalid at image", c.in, got, err)
+		}
+		if c.want != "" && (err != nil || got != c.want) {
+			t.Errorf("%q: got %q, %v, want %q", c.in, got, err, c.want)
 		}
 	}
 }

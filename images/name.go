@@ -3,6 +3,8 @@ package images
 import (
 	"github.com/distribution/reference"
 	"github.com/opencontainers/go-digest"
+
+	"berth/fault"
 )
 
 // name is an image name, normalised as Docker does it: busybox is
@@ -42,11 +44,11 @@ func (n name) at(d digest.Digest) string { return n.repository + "@" + d.String(
 
 // Normalise returns an image's name in full, as PullProgress and List have it:
 // docker.io/library/busybox:latest for busybox. A name that cannot be one is
-// fault.Invalid.
+// fault.Invalid, at the field image.
 func Normalise(image string) (string, error) {
 	n, err := parseName(image)
 	if err != nil {
-		return "", err
+		return "", fault.At("image", "%q is not an image name: %v", image, err)
 	}
 	return n.String(), nil
 }

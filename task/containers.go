@@ -73,6 +73,7 @@ func (d Definition) validateContainer(at string, c ContainerDefinition) error {
 		func() error { return validateTimeouts(at, c) },
 		func() error { return refuseHostOnly(at, c) },
 		func() error { return validateUlimits(at, c) },
+		func() error { return validateSystemControls(at, c) },
 		func() error { return d.validateLogging(at+"logConfiguration.", c.LogConfiguration) },
 		func() error { return validateHealth(at+"healthCheck.", c.HealthCheck) },
 		func() error { return validateResources(at, c) },
@@ -240,11 +241,38 @@ func validateUlimits(at string, c ContainerDefinition) error {
 		if !slices.Contains(ulimits, u.Name) {
 			return fault.At(at+"name", "must be one of %s, not %q", strings.Join(ulimits, ", "), u.Name)
 		}
-		if u.SoftLimit > u.HardLimit && u.HardLimit >= 0 {
+		switch unlimited := int64(-1); {
+		case u.SoftLimit < unlimited:
+			return fault.At(at+"softLimit", "must be 0 or more, or -1 for unlimited, not %d", u.SoftLimit)
+		case u.HardLimit < unlimited:
+			return fault.At(at+"hardLimit", "must be 0 or more, or -1 for unlimited, not %d", u.HardLimit)
+		case u.HardLimit != unlimited && (u.SoftLimit > u.HardLimit || u.SoftLimit == unlimited):
 			return fault.At(at+"softLimit", "Soft limit exceeds hard limit for ulimit %s", u.Name)
 		}
 		if u.Name == "nofile" && (u.HardLimit > maxOpenFiles || u.HardLimit < 0) {
 			return fault.At(at+"hardLimit", "nofile can be at most %d", maxOpenFiles)
+		}
+	}
+	return nil
+}
+
+// ipcControls are the kernel parameters of an IPC namespace. With fs.mqueue.* and
+// net.* they are all that a container has for itself and may set (API reference,
+// SystemControl).
+var ipcControls = []string{"kernel.msgmax", "kernel.msgmnb", "kernel.msgmni", "kernel.sem", "kernel.shmall", "kernel.shmmax",
+	"kernel.shmmni", "kernel.shm_rmid_forced"}
+
+// controlPattern is the name of a parameter below /proc/sys, without a step upwards.
+var controlPattern = regexp.MustCompile(`^(net|fs\.mqueue)([./][A-Za-z0-9_:@-]+)+$`)
+
+func validateSystemControls(at string, c ContainerDefinition) error {
+	for i, s := range c.SystemControls {
+		at := fmt.Sprintf("%ssystemControls[%d].", at, i)
+		switch {
+		case !slices.Contains(ipcControls, s.Namespace) && !controlPattern.MatchString(s.Namespace):
+			return fault.At(at+"namespace", "must be one of %s, or begin with fs.mqueue. or net., not %q", strings.Join(ipcControls, ", "), s.Namespace)
+		case s.Value == "" || strings.ContainsAny(s.Value, "\x00\n"):
+			return fault.At(at+"value", "must be one line and not empty")
 		}
 	}
 	return nil

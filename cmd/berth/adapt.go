@@ -76,6 +76,11 @@ func (s imageStore) Images(ctx context.Context) ([]task.Image, error) { return s
 // Pull pulls and yields the progress of it, the last with how it ended.
 func (s imageStore) Pull(ctx context.Context, name string) iter.Seq2[task.PullProgress, error] {
 	return func(yield func(task.PullProgress, error) bool) {
+		want, err := images.Normalise(name)
+		if err != nil {
+			yield(task.PullProgress{}, err)
+			return
+		}
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
 		done := make(chan error, 1)
@@ -84,11 +89,6 @@ func (s imageStore) Pull(ctx context.Context, name string) iter.Seq2[task.PullPr
 			done <- err
 			cancel() // ends the watch below
 		}()
-		want, err := images.Normalise(name)
-		if err != nil {
-			yield(task.PullProgress{}, err)
-			return
-		}
 		last := task.PullProgress{Image: want, Status: "RESOLVING", Layers: []task.LayerProgress{}}
 		for p := range s.Watch(ctx) {
 			if p.Image != want || p.Status == "DONE" || p.Status == "FAILED" {

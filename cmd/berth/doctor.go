@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"io"
-	"path/filepath"
 
 	"github.com/spf13/cobra"
 
@@ -19,9 +18,9 @@ func (a *app) doctorCommand() *cobra.Command {
 		Short: "Check whether this host can run tasks, and say how to mend it",
 		Args:  cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			dir, err := filepath.Abs(config.StateDir)
+			dir, err := stateDir(config.StateDir)
 			if err != nil {
-				return fmt.Errorf("find state directory: %w", err)
+				return err
 			}
 			background, running := findBackground(dir)
 			findings := doctor.Examine(c.Context(), doctor.Config{

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"os"
 	"os/signal"
@@ -86,16 +88,35 @@ func (c *serverConfig) libexecFlag(f *pflag.FlagSet) {
 	f.StringVar(&c.Libexec, "libexec", "", "`directory` of containerd, its shim, runc, the CNI plugins and berth-log (default: libexec beside this program)")
 }
 
+// stateDir is the one name of a state directory, whatever path leads to it: absolute,
+// without symbolic links. Instances, sockets and cgroups are named after it, so a
+// second name would be a second server on the same containerd.
+// What does not exist yet is taken as it is written.
+func stateDir(dir string) (string, error) {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return "", fmt.Errorf("find state directory: %w", err)
+	}
+	for real, missing := dir, ""; ; real, missing = filepath.Dir(real), filepath.Join(filepath.Base(real), missing) {
+		resolved, err := filepath.EvalSymlinks(real)
+		switch {
+		case err == nil:
+			return filepath.Join(resolved, missing), nil
+		case !errors.Is(err, fs.ErrNotExist) || real == "/":
+			return "", fault.Wrap(fault.Invalid, err, "--state-dir %s cannot be a directory: %v", dir, err)
+		}
+	}
+}
+
 // check refuses what can never work, before anything is started.
 func (c *serverConfig) check() error {
 	if c.StateDir == "" {
 		return fault.New(fault.Invalid, "--state-dir is empty")
 	}
-	dir, err := filepath.Abs(c.StateDir)
-	if err != nil {
-		return fmt.Errorf("find state directory: %w", err)
+	var err error
+	if c.StateDir, err = stateDir(c.StateDir); err != nil {
+		return err
 	}
-	c.StateDir = dir
 	if c.Libexec != "" {
 		if c.Libexec, err = filepath.Abs(c.Libexec); err != nil {
 			return fmt.Errorf("find libexec directory: %w", err)

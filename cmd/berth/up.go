@@ -228,9 +228,9 @@ func (a *app) downCommand() *cobra.Command {
 		RunE: func(c *cobra.Command, _ []string) error {
 			ctx, stop := signal.NotifyContext(c.Context(), syscall.SIGINT, syscall.SIGTERM)
 			defer stop()
-			dir, err := filepath.Abs(config.StateDir)
+			dir, err := stateDir(config.StateDir)
 			if err != nil {
-				return fmt.Errorf("find state directory: %w", err)
+				return err
 			}
 			return a.down(ctx, dir, libexec(config.Libexec), purge, patience)
 		},
