@@ -32,9 +32,14 @@ type Store interface {
 	Definition(ctx context.Context, ref string) (task.Definition, error)
 
 	// Create remembers new tasks, all or none, and returns when they are
-	// durable. If a request with the same token came before, it returns the
-	// tasks made then, or fault.Conflict if hash differs.
-	Create(ctx context.Context, ts []task.Task, token, hash string) ([]task.Task, error)
+	// durable. If d is not nil they become tasks of the revision of its family
+	// that says the same. If a request with the same token came before, it
+	// returns the tasks made then, or fault.Conflict if hash differs.
+	Create(ctx context.Context, ts []task.Task, d *task.Definition, token, hash string) ([]task.Task, error)
+
+	// Requested returns the tasks that a request with that token made, nil if
+	// there was none, or fault.Conflict if its hash differs.
+	Requested(ctx context.Context, token, hash string) ([]task.Task, error)
 
 	// Advance applies tr to the task as it is now and returns the result once
 	// it is durable.

@@ -13,45 +13,66 @@ import (
 
 // Submit accepts the tasks of one run. When it returns they will run, even if
 // the process dies right after. With a token, repeating the call returns the
-// same tasks; the same token with another request is a fault.Conflict. A task
+// same tasks, whatever became of the definition meanwhile; the same token with
+// another request is a fault.Conflict. A refused run leaves no trace. A task
 // that the host could never hold is refused as fault.Exhausted; one that does
 // not fit now waits in PROVISIONING.
 func (r *Runner) Submit(ctx context.Context, run task.Run) ([]task.Task, error) {
 	if err := run.Validate(); err != nil {
 		return nil, err
 	}
-	d, err := r.Store.Definition(ctx, run.Definition)
-	if err != nil {
-		return nil, err
-	}
-	if d.Status != task.Active {
-		return nil, fault.At("taskDefinition", "TaskDefinition is inactive")
-	}
-	ts, err := r.Preview(ctx, run, d)
-	if err != nil {
-		return nil, err
-	}
 	hash, err := hashOf(run)
 	if err != nil {
 		return nil, err
 	}
-	ts, err = r.Store.Create(ctx, ts, run.Token, hash)
+	if run.Token != "" {
+		earlier, err := r.Store.Requested(ctx, run.Token, hash)
+		if err != nil || earlier != nil {
+			return earlier, err
+		}
+	}
+	_, ts, err := r.Preview(ctx, run)
+	if err != nil {
+		return nil, err
+	}
+	ts, err = r.Store.Create(ctx, ts, run.Inline, run.Token, hash)
 	if err != nil {
 		return nil, fmt.Errorf("create tasks: %w", err)
 	}
 	return ts, nil
 }
 
-// Preview returns the tasks that Submit would make of run and d, or the error
-// that it would return, and does nothing. d need not be registered; what
-// run.Definition names is not looked up.
-func (r *Runner) Preview(_ context.Context, run task.Run, d task.Definition) ([]task.Task, error) {
-	if run.Definition == "" {
-		run.Definition = d.Family
-	}
+// Preview returns the tasks that Submit would make of run, and of which
+// definition, or the error that it would return, and does nothing. Its token is
+// not looked at.
+func (r *Runner) Preview(ctx context.Context, run task.Run) (task.Definition, []task.Task, error) {
 	if err := run.Validate(); err != nil {
-		return nil, err
+		return task.Definition{}, nil, err
 	}
+	d, err := r.definition(ctx, run)
+	if err != nil {
+		return d, nil, err
+	}
+	ts, err := r.tasks(run, d)
+	return d, ts, err
+}
+
+// definition returns what run shall run.
+func (r *Runner) definition(ctx context.Context, run task.Run) (task.Definition, error) {
+	if run.Inline != nil {
+		d := *run.Inline
+		d.Status = task.Active // as it will be
+		return d, nil
+	}
+	d, err := r.Store.Definition(ctx, run.Definition)
+	if err == nil && d.Status != task.Active {
+		err = fault.At("taskDefinition", "TaskDefinition is inactive")
+	}
+	return d, err
+}
+
+// tasks makes the tasks of run, if this host could ever run them.
+func (r *Runner) tasks(run task.Run, d task.Definition) ([]task.Task, error) {
 	if err := task.Unsupported(d, run, r.Arch); err != nil {
 		return nil, err
 	}

@@ -28,7 +28,7 @@ func BenchmarkCreate(b *testing.B) {
 						tk := tk
 						tk.ID = task.NewID()
 						began := time.Now()
-						if _, err := s.Create(b.Context(), []task.Task{tk}, "", ""); err != nil {
+						if _, err := s.Create(b.Context(), []task.Task{tk}, nil, "", ""); err != nil {
 							b.Error(err)
 						}
 						took[i] = time.Since(began)
@@ -55,7 +55,7 @@ func BenchmarkCreateMany(b *testing.B) {
 		for i := range ts {
 			ts[i].ID = task.NewID()
 		}
-		if _, err := s.Create(b.Context(), ts, "", ""); err != nil {
+		if _, err := s.Create(b.Context(), ts, nil, "", ""); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -126,7 +126,7 @@ func writeUntilKilled(t *testing.T, dir string) {
 					ts[i] = newTask(t)
 					ts[i].Group = call
 				}
-				if _, err := s.Create(ctx, ts, call, "hash"); err != nil {
+				if _, err := s.Create(ctx, ts, nil, call, "hash"); err != nil {
 					panic(err)
 				}
 				for _, tk := range ts {

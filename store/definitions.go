@@ -15,30 +15,47 @@ import (
 // is now known. Registering the same definition again makes another revision, as
 // the ECS API does.
 func (s *Store) Register(ctx context.Context, d task.Definition) (task.Definition, error) {
-	made := d
-	err := s.write(ctx, func(tx *sql.Tx) error {
-		var revision int
-		err := tx.QueryRowContext(ctx, `INSERT INTO families (family, last_revision) VALUES (?, 1)
-				ON CONFLICT (family) DO UPDATE SET last_revision = last_revision + 1 RETURNING last_revision`, d.Family).Scan(&revision)
-		if err != nil {
-			return fmt.Errorf("take next revision: %w", err)
-		}
-		made = d
-		made.Registration = task.Registration{
-			ARN: s.Realm.DefinitionARN(d.Family, revision), Revision: revision, Status: task.Active,
-			Compatibilities: []string{"EC2", "FARGATE"}, RequiresAttrs: []task.Attribute{}, RegisteredAt: s.Now().UTC(),
-		}
-		body, err := json.Marshal(made)
-		if err != nil {
-			return fmt.Errorf("encode definition: %w", err)
-		}
-		if _, err := tx.ExecContext(ctx, `INSERT INTO definitions (family, revision, status, body, created_at) VALUES (?, ?, ?, ?, ?)`,
-			d.Family, revision, made.Status, string(body), s.at()); err != nil {
-			return fmt.Errorf("insert definition: %w", err)
-		}
-		return nil
+	var made task.Definition
+	err := s.write(ctx, func(tx *sql.Tx) (err error) {
+		made, err = s.register(ctx, tx, d)
+		return err
 	})
 	return made, err
+}
+
+func (s *Store) register(ctx context.Context, tx *sql.Tx, d task.Definition) (task.Definition, error) {
+	var revision int
+	err := tx.QueryRowContext(ctx, `INSERT INTO families (family, last_revision) VALUES (?, 1)
+			ON CONFLICT (family) DO UPDATE SET last_revision = last_revision + 1 RETURNING last_revision`, d.Family).Scan(&revision)
+	if err != nil {
+		return d, fmt.Errorf("take next revision: %w", err)
+	}
+	d.Registration = task.Registration{
+		ARN: s.Realm.DefinitionARN(d.Family, revision), Revision: revision, Status: task.Active,
+		Compatibilities: []string{"EC2", "FARGATE"}, RequiresAttrs: []task.Attribute{}, RegisteredAt: s.Now().UTC(),
+	}
+	body, err := json.Marshal(d)
+	if err != nil {
+		return d, fmt.Errorf("encode definition: %w", err)
+	}
+	if _, err := tx.ExecContext(ctx, `INSERT INTO definitions (family, revision, status, body, created_at) VALUES (?, ?, ?, ?, ?)`,
+		d.Family, revision, d.Status, string(body), s.at()); err != nil {
+		return d, fmt.Errorf("insert definition: %w", err)
+	}
+	return d, nil
+}
+
+// ensure returns the latest ACTIVE revision of d's family if it says the same as
+// d, and else registers d.
+func (s *Store) ensure(ctx context.Context, tx *sql.Tx, d task.Definition) (task.Definition, error) {
+	latest, err := definition(ctx, tx, d.Family)
+	switch {
+	case err == nil && latest.Same(d):
+		return latest, nil
+	case err == nil || fault.KindOf(err) == fault.NotFound:
+		return s.register(ctx, tx, d)
+	}
+	return d, err
 }
 
 // Definition returns the definition that ref names: a family, which means its

@@ -40,7 +40,7 @@ func TestDiskFull(t *testing.T) {
 	var made []task.ID
 	create := func() error {
 		tk := newTask(t)
-		_, err := s.Create(t.Context(), []task.Task{tk}, "", "")
+		_, err := s.Create(t.Context(), []task.Task{tk}, nil, "", "")
 		if err == nil {
 			made = append(made, tk.ID)
 		}

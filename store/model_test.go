@@ -67,7 +67,7 @@ func TestModel(t *testing.T) {
 				}
 				token := rapid.SampledFrom([]string{"", "", "a", "b"}).Draw(rt, "token")
 				hash := rapid.SampledFrom([]string{"same", "same", "other"}).Draw(rt, "hash")
-				got, err := s.Create(ctx, ts, token, hash)
+				got, err := s.Create(ctx, ts, nil, token, hash)
 				if earlier, known := m.tokens[token+"/"+hash]; known && token != "" {
 					if err != nil || !slices.Equal(ids(got), earlier) {
 						rt.Fatalf("token %s made %v and then %v (%v)", token, earlier, ids(got), err)

@@ -55,7 +55,7 @@ func TestFollow(t *testing.T) {
 	for range writers {
 		ws.Go(func() {
 			for range each {
-				if _, err := s.Create(t.Context(), []task.Task{newTask(t)}, "", ""); err != nil {
+				if _, err := s.Create(t.Context(), []task.Task{newTask(t)}, nil, "", ""); err != nil {
 					t.Error(err)
 				}
 			}
@@ -85,7 +85,7 @@ func TestTasks(t *testing.T) {
 		tk := newTask(t)
 		tk.Group = []string{"a", "b"}[i%2]
 		tk.Tags = []task.Tag{{Key: "team", Value: strconv.Itoa(i % 3)}}
-		if _, err := s.Create(t.Context(), []task.Task{tk}, "", ""); err != nil {
+		if _, err := s.Create(t.Context(), []task.Task{tk}, nil, "", ""); err != nil {
 			t.Fatal(err)
 		}
 		if tk.Group == "a" && i%3 == 1 {
@@ -151,7 +151,7 @@ func TestDefinitions(t *testing.T) {
 func TestPrune(t *testing.T) {
 	s, ctx := storetest.Open(t, t.TempDir()), t.Context()
 	old, young := newTask(t), newTask(t)
-	if _, err := s.Create(ctx, []task.Task{old, young}, "", ""); err != nil {
+	if _, err := s.Create(ctx, []task.Task{old, young}, nil, "", ""); err != nil {
 		t.Fatal(err)
 	}
 	for tk := old; !tk.LastStatus.Final(); {
@@ -196,7 +196,7 @@ func TestFilter(t *testing.T) {
 	for i := range 4 {
 		tk := newTask(t)
 		tk.CreatedAt = begin.Add(time.Duration(i) * time.Hour)
-		if _, err := s.Create(ctx, []task.Task{tk}, "", ""); err != nil {
+		if _, err := s.Create(ctx, []task.Task{tk}, nil, "", ""); err != nil {
 			t.Fatal(err)
 		}
 		ids = append(ids, tk.ID)
@@ -239,7 +239,7 @@ func TestTag(t *testing.T) {
 	s, ctx := storetest.Open(t, t.TempDir()), t.Context()
 	tk := newTask(t)
 	tk.Tags = []task.Tag{{Key: "a", Value: "1"}, {Key: "b", Value: "2"}}
-	if _, err := s.Create(ctx, []task.Task{tk}, "", ""); err != nil {
+	if _, err := s.Create(ctx, []task.Task{tk}, nil, "", ""); err != nil {
 		t.Fatal(err)
 	}
 	for range 2 { // the second time changes nothing
@@ -280,7 +280,7 @@ func TestFollowAhead(t *testing.T) {
 	s := storetest.Open(t, t.TempDir())
 	create := func() task.Task {
 		tk := newTask(t)
-		if _, err := s.Create(t.Context(), []task.Task{tk}, "", ""); err != nil {
+		if _, err := s.Create(t.Context(), []task.Task{tk}, nil, "", ""); err != nil {
 			t.Fatal(err)
 		}
 		return tk

@@ -6,19 +6,23 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 
 	"berth/fault"
 	"berth/task"
 )
 
 // Create remembers new tasks, all or none, and returns them once they are
-// durable. With a token, the tasks of an earlier call with the same token are
-// returned instead, or fault.Conflict if hash, which stands for the rest of the
-// request, is another.
-func (s *Store) Create(ctx context.Context, ts []task.Task, token, hash string) ([]task.Task, error) {
-	made := ts
+// durable. If d is not nil they are of the latest ACTIVE revision of its family
+// that says the same, or of a new one: running a file twice is one revision.
+//
+// With a token, the tasks of an earlier call with the same token are returned
+// instead, or fault.Conflict if hash, which stands for the rest of the request,
+// is another; neither changes anything.
+func (s *Store) Create(ctx context.Context, ts []task.Task, d *task.Definition, token, hash string) ([]task.Task, error) {
+	var made []task.Task
 	err := s.write(ctx, func(tx *sql.Tx) error {
-		made = ts
+		made = slices.Clone(ts)
 		if token != "" {
 			earlier, err := requested(ctx, tx, token, hash)
 			if err != nil {
@@ -41,7 +45,16 @@ func (s *Store) Create(ctx context.Context, ts []task.Task, token, hash string) 
 				return fmt.Errorf("insert request: %w", err)
 			}
 		}
-		for _, t := range ts {
+		if d != nil {
+			known, err := s.ensure(ctx, tx, *d)
+			if err != nil {
+				return err
+			}
+			for i := range made {
+				made[i].DefinitionARN = known.ARN
+			}
+		}
+		for _, t := range made {
 			if err := s.insert(ctx, tx, t); err != nil {
 				return err
 			}
@@ -51,11 +64,15 @@ func (s *Store) Create(ctx context.Context, ts []task.Task, token, hash string) 
 	return made, err
 }
 
-// requested returns the tasks that a request with that token made, nil if there
-// was none.
-func requested(ctx context.Context, tx *sql.Tx, token, hash string) ([]task.Task, error) {
+// Requested returns the tasks that a request with that token made, nil if there
+// was none, or fault.Conflict if its hash was another.
+func (s *Store) Requested(ctx context.Context, token, hash string) ([]task.Task, error) {
+	return requested(ctx, s.reader(), token, hash)
+}
+
+func requested(ctx context.Context, q querier, token, hash string) ([]task.Task, error) {
 	var known, list string
-	err := tx.QueryRowContext(ctx, `SELECT hash, tasks FROM requests WHERE token = ?`, token).Scan(&known, &list)
+	err := q.QueryRowContext(ctx, `SELECT hash, tasks FROM requests WHERE token = ?`, token).Scan(&known, &list)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, nil
 	}
@@ -71,7 +88,7 @@ func requested(ctx context.Context, tx *sql.Tx, token, hash string) ([]task.Task
 	}
 	ts := make([]task.Task, 0, len(ids))
 	for _, id := range ids {
-		t, err := find(ctx, tx, id)
+		t, err := find(ctx, q, id)
 		if fault.KindOf(err) == fault.NotFound {
 			continue // It was kept long enough and is gone.
 		}

@@ -1,6 +1,10 @@
 package task
 
-import "time"
+import (
+	"bytes"
+	"encoding/json"
+	"time"
+)
 
 // Definition is a task definition: the request of the ECS API's
 // RegisterTaskDefinition, whole, and the fields its answers add. Every member of
@@ -45,6 +49,14 @@ type Registration struct {
 	DeregisteredAt  time.Time   `json:"deregisteredAt,omitzero"`
 	DeleteRequested time.Time   `json:"deleteRequestedAt,omitzero"`
 	RegisteredBy    string      `json:"registeredBy,omitempty"`
+}
+
+// Same reports whether d and other say the same, apart from what registering adds.
+func (d Definition) Same(other Definition) bool {
+	d.Registration, other.Registration = Registration{}, Registration{}
+	x, errX := json.Marshal(d)
+	y, errY := json.Marshal(other)
+	return errX == nil && errY == nil && bytes.Equal(x, y)
 }
 
 // The states of a registered definition.

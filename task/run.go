@@ -20,6 +20,10 @@ type Run struct {
 	StartedBy  string    // at most 128 characters
 	Timeout    Seconds   // Berth: stop the task this long after it started running; 0 means never
 	Token      string    // idempotency: the same token with the same request returns the same tasks; at most 64 characters
+
+	// Inline is the definition itself, which Definition then does not name: Berth
+	// runs what it never saw before, and registers it.
+	Inline *Definition `json:",omitempty"`
 }
 
 // Limits of a run (ECS API, RunTask).
@@ -39,11 +43,13 @@ var startedByPattern = regexp.MustCompile(`^[A-Za-z0-9_/-]*$`)
 // Validate reports the first thing wrong with r that does not depend on its
 // definition.
 func (r Run) Validate() error {
-	if r.Definition == "" {
-		return fault.At("taskDefinition", "TaskDefinition can not be blank.")
-	}
-	if _, _, err := ParseDefinitionRef(r.Definition); err != nil {
-		return err
+	if r.Inline == nil {
+		if r.Definition == "" {
+			return fault.At("taskDefinition", "TaskDefinition can not be blank.")
+		}
+		if _, _, err := ParseDefinitionRef(r.Definition); err != nil {
+			return err
+		}
 	}
 	switch {
 	case r.Count < 0 || r.Count > MaxCount:
@@ -210,19 +216,19 @@ func Unsupported(d Definition, r Run, arch string) error {
 		return fault.At(field, "%s is not supported by this version of Berth yet", what)
 	}
 	if d.windows() {
-		return not("runtimePlatform.operatingSystemFamily", "Windows")
+		return not("taskDefinition.runtimePlatform.operatingSystemFamily", "Windows")
 	}
 	if d.arch() != arch {
-		return fault.At("runtimePlatform.cpuArchitecture", "the task needs %s and this host is %s", d.arch(), arch)
+		return fault.At("taskDefinition.runtimePlatform.cpuArchitecture", "the task needs %s and this host is %s", d.arch(), arch)
 	}
 	if d.PIDMode != "" {
-		return not("pidMode", "pidMode task")
+		return not("taskDefinition.pidMode", "pidMode task")
 	}
 	if d.ProxyConfiguration != nil {
-		return not("proxyConfiguration", "proxyConfiguration")
+		return not("taskDefinition.proxyConfiguration", "proxyConfiguration")
 	}
 	for i, c := range d.ContainerDefinitions {
-		at := fmt.Sprintf("containerDefinitions[%d].", i)
+		at := fmt.Sprintf("taskDefinition.containerDefinitions[%d].", i)
 		switch {
 		case len(c.EnvironmentFiles) > 0:
 			return not(at+"environmentFiles", "environmentFiles")

@@ -185,8 +185,8 @@ func (u unlucky) Advance(ctx context.Context, id task.ID, tr task.Transition) (t
 	return t, u.maybe("advance", id, err)
 }
 
-func (u unlucky) Create(ctx context.Context, ts []task.Task, token, hash string) ([]task.Task, error) {
-	made, err := u.Store.Create(ctx, ts, token, hash)
+func (u unlucky) Create(ctx context.Context, ts []task.Task, d *task.Definition, token, hash string) ([]task.Task, error) {
+	made, err := u.Store.Create(ctx, ts, d, token, hash)
 	return made, u.maybe("create-task", task.ID(token), err)
 }
 
@@ -231,6 +231,74 @@ func TestLife(t *testing.T) {
 		if strings.Join(states, " ") != strings.Join(want, " ") {
 			t.Errorf("passed through %v", states)
 		}
+	})
+}
+
+// Ensure a token makes its tasks once, whoever else asks at that moment and
+// whatever became of the definition meanwhile, and that a refused run leaves no
+// trace.
+func TestToken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHost(t, nil)
+		submit := func(d task.Definition, token string) ([]task.Task, error) {
+			return h.runner.Submit(t.Context(), task.Run{Inline: &d, Count: 2, Token: token})
+		}
+		revision := func() string {
+			d, err := h.store.Definition(t.Context(), "inline")
+			if err != nil {
+				t.Fatal(err)
+			}
+			return d.ARN
+		}
+		one := task.Definition{Family: "inline", CPU: "256", Memory: "512", ContainerDefinitions: []task.ContainerDefinition{main("sleep", "1h")}}
+		made := make([][]task.Task, 8)
+		var at errgroup.Group
+		for i := range made {
+			at.Go(func() (err error) {
+				made[i], err = submit(one, "once")
+				return err
+			})
+		}
+		if err := at.Wait(); err != nil {
+			t.Fatal(err)
+		}
+		first, arn := made[0], revision()
+		again := func(when string, got []task.Task, err error) {
+			t.Helper()
+			if err != nil || len(got) != 2 || got[0].ID != first[0].ID || got[1].ID != first[1].ID || got[0].DefinitionARN != arn {
+				t.Errorf("%s: made %v of %s, %v; want the first two tasks", when, got, arn, err)
+			}
+		}
+		for _, got := range made {
+			again("at once", got, nil)
+		}
+		if d, err := h.store.Definition(t.Context(), arn); err != nil || d.Revision != 1 {
+			t.Errorf("registered as revision %d, %v; want 1", d.Revision, err)
+		}
+
+		two := one
+		two.ContainerDefinitions = []task.ContainerDefinition{main("sleep", "2h")}
+		if _, err := submit(two, "once"); fault.KindOf(err) != fault.Conflict {
+			t.Errorf("another definition with the same token: %v, want a conflict", err)
+		}
+		huge := two
+		huge.CPU, huge.Memory = "16384", "122880"
+		if _, err := submit(huge, "huge"); fault.KindOf(err) != fault.Exhausted {
+			t.Errorf("a task for no host: %v, want exhausted", err)
+		}
+		if got := revision(); got != arn {
+			t.Errorf("a refused run registered %s", got)
+		}
+		if _, err := submit(two, ""); err != nil || revision() == arn {
+			t.Fatalf("the second definition is %s, %v", revision(), err)
+		}
+		got, err := submit(one, "once")
+		again("after another revision", got, err)
+		if _, err := h.store.Deregister(t.Context(), arn); err != nil {
+			t.Fatal(err)
+		}
+		got, err = submit(one, "once")
+		again("after the revision is INACTIVE", got, err)
 	})
 }
 

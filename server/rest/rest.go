@@ -26,10 +26,9 @@ import (
 
 // Tasks does what users ask for.
 type Tasks interface {
-	// Preview returns the tasks that Submit would make of r and d, or the error
-	// that it would return, and does nothing. d need not be registered; whatever
-	// r.Definition names is not looked up.
-	Preview(ctx context.Context, r task.Run, d task.Definition) ([]task.Task, error)
+	// Preview returns the tasks that Submit would make of r, and of which
+	// definition, or the error that it would return, and does nothing.
+	Preview(ctx context.Context, r task.Run) (task.Definition, []task.Task, error)
 	Submit(ctx context.Context, r task.Run) ([]task.Task, error)
 	Stop(ctx context.Context, id task.ID, reason string) (task.Task, error)
 }

@@ -27,25 +27,18 @@ func (in *runIn) status() int {
 	return http.StatusCreated
 }
 
-// run runs tasks. Whatever can be refused is refused before a definition that
-// came along is registered, so that a bad request leaves no trace.
+// run runs tasks, or says what would run.
 func (s *server) run(ctx context.Context, in *runIn) (*api.RunResponse, error) {
-	r, d, inline, err := s.wish(ctx, in)
+	r, err := in.wish()
 	if err != nil {
 		return nil, err
 	}
-	if in.DryRun || inline {
-		tasks, err := s.Tasks.Preview(ctx, r, d)
+	if in.DryRun {
+		d, tasks, err := s.Tasks.Preview(ctx, r)
 		if err != nil {
 			return nil, err
 		}
-		if in.DryRun {
-			return s.preview(d, tasks), nil
-		}
-		if d, err = s.ensure(ctx, d); err != nil {
-			return nil, err
-		}
-		r.Definition = d.ARN
+		return s.preview(d, tasks), nil
 	}
 	tasks, err := s.Tasks.Submit(ctx, r)
 	if err != nil {
@@ -54,25 +47,20 @@ func (s *server) run(ctx context.Context, in *runIn) (*api.RunResponse, error) {
 	return &api.RunResponse{Tasks: some(tasks), Failures: []api.Failure{}}, nil
 }
 
-// wish reads the request. inline reports whether it brings its own definition,
-// d; if it does not, d is known only for a dry run.
-func (s *server) wish(ctx context.Context, in *runIn) (r task.Run, d task.Definition, inline bool, err error) {
+// wish reads the request.
+func (in *runIn) wish() (task.Run, error) {
 	b := in.Body
-	token := b.ClientToken
+	r := task.Run{Tags: b.Tags, Group: b.Group, StartedBy: b.StartedBy, Timeout: b.TimeoutSeconds, Token: b.ClientToken}
 	switch {
-	case token == "":
-		token = in.Key
-	case in.Key != "" && in.Key != token:
-		return r, d, false, fault.At("clientToken", "it differs from the header %s; give one of them", api.IdempotencyKey)
-	}
-	if b.Count != nil && *b.Count < 1 {
-		return r, d, false, fault.At("count", "must be from 1 to %d, not %d", task.MaxCount, *b.Count)
-	}
-	r = task.Run{
-		Tags: b.Tags, Group: b.Group, StartedBy: b.StartedBy, Timeout: b.TimeoutSeconds, Token: token,
+	case r.Token == "":
+		r.Token = in.Key
+	case in.Key != "" && in.Key != r.Token:
+		return r, fault.At("clientToken", "it differs from the header %s; give one of them", api.IdempotencyKey)
 	}
 	if b.Count != nil {
-		r.Count = *b.Count
+		if r.Count = *b.Count; r.Count < 1 {
+			return r, fault.At("count", "must be from 1 to %d, not %d", task.MaxCount, r.Count)
+		}
 	}
 	if b.Overrides != nil {
 		r.Overrides = *b.Overrides
@@ -80,43 +68,18 @@ func (s *server) wish(ctx context.Context, in *runIn) (r task.Run, d task.Defini
 	raw := bytes.TrimSpace(b.TaskDefinition)
 	switch {
 	case len(raw) == 0 || string(raw) == "null":
-		return r, d, false, fault.At("taskDefinition", "it is missing; give the name of a definition or a whole one")
+		return r, fault.At("taskDefinition", "it is missing; give the name of a definition or a whole one")
 	case raw[0] == '"':
 		if err := json.Unmarshal(raw, &r.Definition); err != nil || r.Definition == "" {
-			return r, d, false, fault.At("taskDefinition", "it is not the name of a definition")
+			return r, fault.At("taskDefinition", "it is not the name of a definition")
 		}
-		if in.DryRun {
-			d, err = s.Definitions.Definition(ctx, r.Definition)
-		}
-		return r, d, false, err
+		return r, nil
 	case raw[0] == '{':
-		d, err = task.ParseDefinition(raw)
-		r.Definition, d.Status = d.Family, task.Active // as it will be
-		return r, d, true, within("taskDefinition", err)
+		d, err := task.ParseDefinition(raw)
+		r.Inline = &d
+		return r, within("taskDefinition", err)
 	}
-	return r, d, false, fault.At("taskDefinition", "it is neither the name of a definition nor a definition")
-}
-
-// ensure returns the latest ACTIVE revision of d's family if it says the same as
-// d, and else registers d. Running the same file twice is no new revision.
-func (s *server) ensure(ctx context.Context, d task.Definition) (task.Definition, error) {
-	d.Registration = task.Registration{}
-	latest, err := s.Definitions.Definition(ctx, d.Family)
-	switch {
-	case err == nil && same(latest, d):
-		return latest, nil
-	case err == nil || fault.KindOf(err) == fault.NotFound:
-		return s.Definitions.Register(ctx, d)
-	}
-	return d, err
-}
-
-// same reports whether a and b say the same, apart from what registering adds.
-func same(a, b task.Definition) bool {
-	a.Registration, b.Registration = task.Registration{}, task.Registration{}
-	x, errX := json.Marshal(a)
-	y, errY := json.Marshal(b)
-	return errX == nil && errY == nil && bytes.Equal(x, y)
+	return r, fault.At("taskDefinition", "it is neither the name of a definition nor a definition")
 }
 
 func (s *server) preview(d task.Definition, tasks []task.Task) *api.RunResponse {

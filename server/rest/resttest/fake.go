@@ -89,10 +89,25 @@ func (f *Fake) instant() task.Instant {
 }
 
 // Preview is rest.Tasks.
-func (f *Fake) Preview(_ context.Context, r task.Run, d task.Definition) ([]task.Task, error) {
+func (f *Fake) Preview(ctx context.Context, r task.Run) (task.Definition, []task.Task, error) {
+	d, err := f.definition(ctx, r)
+	if err != nil {
+		return d, nil, err
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.prepare(r, d)
+	ts, err := f.prepare(r, d)
+	return d, ts, err
+}
+
+// definition returns what r shall run.
+func (f *Fake) definition(ctx context.Context, r task.Run) (task.Definition, error) {
+	if r.Inline == nil {
+		return f.Definition(ctx, r.Definition)
+	}
+	d := *r.Inline
+	d.Status = task.Active
+	return d, nil
 }
 
 func (f *Fake) prepare(r task.Run, d task.Definition) ([]task.Task, error) {
@@ -118,9 +133,18 @@ func (f *Fake) prepare(r task.Run, d task.Definition) ([]task.Task, error) {
 
 // Submit is rest.Tasks.
 func (f *Fake) Submit(ctx context.Context, r task.Run) ([]task.Task, error) {
-	d, err := f.Definition(ctx, r.Definition)
+	d, err := f.definition(ctx, r)
 	if err != nil {
 		return nil, err
+	}
+	if r.Inline != nil {
+		if latest, err := f.Definition(ctx, d.Family); err == nil && latest.Same(d) {
+			d = latest
+		} else if _, _, err := f.Preview(ctx, r); err != nil {
+			return nil, err
+		} else if d, err = f.Register(ctx, d); err != nil {
+			return nil, err
+		}
 	}
 	all, again, err := f.create(r, d)
 	if err != nil || again || f.Script == nil {
