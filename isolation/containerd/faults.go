@@ -13,34 +13,41 @@ import (
 )
 
 // usersFaults is what runc says of containers that cannot be started because of
-// what their definition or their image says. Everything else is the host's.
-var usersFaults = regexp.MustCompile(`executable file not found in|` +
-	`exec: ".*": .*(no such file or directory|permission denied|is a directory|not a directory)|` +
+// what their definition or their image says: all that goes wrong after it entered
+// the container's own world, and what it finds out before. The rest is the host's.
+var usersFaults = regexp.MustCompile(`error during container init: |` +
+	`executable file not found in|` +
 	`: exec /.*: (no such file or directory|permission denied|exec format error)|` +
-	`chdir to cwd|` +
-	`container init: mkdir .*: (not a directory|no such file or directory|permission denied|operation not permitted|` +
-	`read-only file system|file exists|file name too long|too many levels of symbolic links|invalid argument)|` +
 	`sysctl|` +
 	`container init was OOM-killed|memory limit too low|` +
 	`unable to (find user|setup user|set(g|u)id)|` +
-	`invalid argument: environment|invalid environment variable|` +
-	// What an image has in the place of a directory or file that is mounted over.
-	`to rootfs at "[^"]*": create mountpoint for .*: (not a directory|is a directory|no such file or directory|` +
-	`permission denied|operation not permitted|read-only file system|too many levels of symbolic links|file name too long)|` +
-	`to rootfs at "[^"]*": mount .*: (not a directory|is a directory)|` +
-	`must be mounted on ordinary directory`)
+	`invalid argument: environment|invalid environment variable`)
 
-// hostPaths is what runc says of the host in such cases, which is not for users.
-var hostPaths = regexp.MustCompile(`(?:error )?mount(?:ing)? (?:"/[^"]*" |src=/[^,]*, )`)
+// hostsFaults is what goes wrong in the container's own world for want of
+// something of the host's.
+var hostsFaults = regexp.MustCompile(`no space left on device|disk quota exceeded|cannot allocate memory|too many open files|` +
+	`input/output error|resource temporarily unavailable|device or resource busy|stale file handle|structure needs cleaning|` +
+	`interrupted system call|timed out|broken pipe|connection reset|` +
+	`mount src=[^:]*: no such file or directory`)
+
+// hostPaths is where runc names files of the host, which are not for users: what it
+// mounts, and the container's root.
+var hostPaths = regexp.MustCompile(`(error )?mount(ing)? ("/[^"]*" |src=/[^,]*, )|/[^" ]*/rootfs(/|\b)`)
 
 // startFault translates why containerd could not create or start a container's
 // process. The words are Fargate's.
 func startFault(err error, id string) error {
-	if usersFaults.MatchString(err.Error()) && !errdefs.IsUnavailable(err) {
-		text := hostPaths.ReplaceAllString(strings.TrimSuffix(err.Error(), ": unknown"), "error mounting ")
-		return fault.Wrap(fault.Invalid, err, "CannotStartContainerError: ResourceInitializationError: failed to create new container runtime task: %s", text)
+	text := strings.TrimSuffix(err.Error(), ": unknown")
+	if errdefs.IsUnavailable(err) || !usersFaults.MatchString(text) || hostsFaults.MatchString(text) {
+		return fmt.Errorf("create process of container %s: %w", id, err)
 	}
-	return fmt.Errorf("create process of container %s: %w", id, err)
+	text = hostPaths.ReplaceAllStringFunc(text, func(found string) string {
+		if strings.HasPrefix(found, "/") {
+			return "/"
+		}
+		return "error mounting "
+	})
+	return fault.Wrap(fault.Invalid, err, "CannotStartContainerError: ResourceInitializationError: failed to create new container runtime task: %s", text)
 }
 
 // parseSignal reads a signal as a Dockerfile's STOPSIGNAL has it: SIGTERM, TERM

@@ -36,6 +36,12 @@ func TestWhoseFault(t *testing.T) {
 			`create mountpoint for /etc/hosts mount: make mountpoint "/etc/hosts": no space left on device`: false,
 		prefix + `unable to start container process: error during container init: error mounting "proc" to rootfs at "/proc": ` +
 			`filesystem "proc" must be mounted on ordinary directory: unknown`: true,
+		prefix + `unable to start container process: error during container init: error mounting "/x/hosts" to rootfs at "/etc/hosts": ` +
+			`mount src=/x/hosts, dst=/etc/hosts, dstFd=/proc/thread-self/fd/14, flags=MS_BIND|MS_REC: no such file or directory: unknown`: false,
+		prefix + `unable to start container process: error during container init: error mounting "/x/hosts" to rootfs at "/etc/hosts": ` +
+			`create mountpoint for /etc/hosts mount: check proc-safety of /etc/hosts mount: "/x/hosts/rootfs/proc/1/environ" cannot be mounted because it is inside /proc`: true,
+		prefix + `unable to start container process: error during container init: error reopening /dev/null inside container: ` +
+			`can't reopen /dev/null: container's /dev/null is invalid`: true,
 		prefix + `unable to start container process: error during container init: invalid environment variable: missing '='`: true,
 		"ttrpc: closed": false,
 		"failed to start shim: start failed: : fork/exec /x/containerd-shim-runc-v2: no such file or directory: unknown":                      false,
