@@ -303,10 +303,24 @@ func TestCPUAfterAKill(t *testing.T) {
 	if err := b.rt.Kill(t.Context(), b.id, "deaf"); err != nil { // as after a restart of the server
 		t.Fatal(err)
 	}
-	b.wait("spin")
-	r := b.report("spin")
-	if cpu, elapsed := r["cpu"].(float64), r["elapsed"].(float64); cpu/elapsed > 0.25*(1+2*tolerated(0.1)) {
-		t.Errorf("the program got %.2f s of CPU in %.2f s, although its task has 0.25", cpu, elapsed)
+	g, err := b.rt.Gauge(t.Context(), b.id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer g.Close()
+	before, err := g.Read()
+	if err != nil {
+		t.Fatal(err)
+	}
+	begin := time.Now()
+	time.Sleep(3 * time.Second)
+	after, err := g.Read()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cpu, elapsed := float64(after.CPUNanos-before.CPUNanos)/1e9, time.Since(begin).Seconds()
+	if share := cpu / elapsed; share < 0.1 || share > 0.25*(1+2*tolerated(0.1)) {
+		t.Errorf("the task got %.2f s of CPU in %.2f s, %.4f CPUs; want 0.25", cpu, elapsed, share)
 	}
 }
 
