@@ -2,7 +2,10 @@ package doctor
 
 import (
 	"context"
+	"fmt"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -101,7 +104,18 @@ func TestPort(t *testing.T) {
 	}
 	h := host{Config{Listen: l.Addr().String()}}
 	if v := port(t.Context(), h); v.status != Fail {
-		t.Errorf("taken: %+v", v)
+		t.Errorf("taken by who says nothing: %+v", v)
+	}
+	said := "<html>"
+	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, said) }))
+	defer other.Close()
+	web := host{Config{Listen: other.Listener.Addr().String()}}
+	if v := port(t.Context(), web); v.status != Fail {
+		t.Errorf("taken by a web server: %+v", v)
+	}
+	said = `{"status":"unavailable","reasons":["x"],"version":"v1.2"}`
+	if v := port(t.Context(), web); v.status != Warn || !strings.Contains(v.found, "v1.2") {
+		t.Errorf("taken by another Berth: %+v", v)
 	}
 	h.Running = true
 	if v := port(t.Context(), h); v.status != OK {

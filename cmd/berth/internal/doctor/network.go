@@ -2,12 +2,17 @@ package doctor
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
+	"io"
 	"net"
+	"net/http"
 	"os/exec"
 	"strings"
 	"time"
 
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 )
 
 // linkKind checks that the kernel has a kind of network device.
@@ -72,14 +77,38 @@ func netem(_ context.Context, h host) verdict {
 	return warn("optional; use a kernel with CONFIG_NET_SCH_NETEM", "not found")
 }
 
-func port(_ context.Context, h host) verdict {
+func port(ctx context.Context, h host) verdict {
 	if h.Running {
 		return ok("%s is our server's", h.Listen)
 	}
 	l, err := net.Listen("tcp", h.Listen)
+	if errors.Is(err, unix.EADDRINUSE) {
+		if version, found := berthAt(ctx, h.Listen); found {
+			return warn("nothing to do if that is the server you mean; for another one choose another port with --listen",
+				"%s is that of a Berth server, version %s, with another state directory", h.Listen, version)
+		}
+	}
 	if err != nil {
 		return fail("choose another one with --listen, or end what has it (ss -ltnp shows it)", "%v", err)
 	}
 	l.Close()
 	return ok("%s is free", h.Listen)
+}
+
+// berthAt asks whoever listens there whether it is a Berth server.
+func berthAt(ctx context.Context, address string) (version string, found bool) {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+"/healthz", nil)
+	if err != nil {
+		return "", false
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return "", false
+	}
+	defer resp.Body.Close()
+	var health struct{ Status, Version string } // as api.Health
+	err = json.NewDecoder(io.LimitReader(resp.Body, 1<<16)).Decode(&health)
+	return health.Version, err == nil && health.Status != "" && health.Version != ""
 }
