@@ -24,7 +24,7 @@ var pool = netip.MustParsePrefix("100.64.0.0/10")
 const subnetBits = 20
 
 // aliasPrefix marks a bridge with its subnet. Servers on one host see from it
-// which ones are taken: a bridge without an address shows in no route.
+// which ones are taken: routes may lie in another table.
 const aliasPrefix = "berth "
 
 // chooseSubnet returns wish if it is valid, or a subnet of the pool that nobody
@@ -78,9 +78,13 @@ func takenSubnets(bridge string) ([]netip.Prefix, error) {
 	if err != nil {
 		return nil, fmt.Errorf("list routes: %w", err)
 	}
+	own, err := findBridge(bridge)
+	if err != nil {
+		return nil, err
+	}
 	var taken []netip.Prefix
 	for _, r := range routes {
-		if r.Dst == nil {
+		if r.Dst == nil || own != nil && r.LinkIndex == own.Attrs().Index {
 			continue
 		}
 		if p, ok := prefix(*r.Dst); ok && p.Bits() > 0 {
@@ -106,33 +110,78 @@ func prefix(n net.IPNet) (netip.Prefix, bool) {
 	return netip.PrefixFrom(addr.Unmap(), ones), ok
 }
 
-// ensureBridge makes the bridge if it is not there.
-func ensureBridge(name string, subnet netip.Prefix) error {
+// gateway is the bridge's own address, through which tasks leave.
+func gateway(subnet netip.Prefix) netip.Addr { return subnet.Masked().Addr().Next() }
+
+// findBridge returns the bridge, nil if there is none.
+func findBridge(name string) (netlink.Link, error) {
 	link, err := netlink.LinkByName(name)
 	var none netlink.LinkNotFoundError
-	if err == nil {
-		if link.Type() != "bridge" {
-			return fault.New(fault.Conflict, "network interface %s is not a bridge", name)
+	switch {
+	case errors.As(err, &none):
+		return nil, nil
+	case err != nil:
+		return nil, fmt.Errorf("look for bridge %s: %w", name, err)
+	case link.Type() != "bridge":
+		return nil, fault.New(fault.Conflict, "network interface %s is not a bridge", name)
+	}
+	return link, nil
+}
+
+// bridgeSettings are set before the bridge has an address. Over IPv6 tasks would
+// reach the host; the rest keeps what they send from lying about where it comes
+// from, and the host from telling of its other addresses.
+var bridgeSettings = []struct{ name, value string }{
+	{"ipv6/conf/%s/disable_ipv6", "1"},
+	{"ipv4/conf/%s/rp_filter", "1"},
+	{"ipv4/conf/%s/arp_ignore", "1"},
+	{"ipv4/conf/%s/send_redirects", "0"},
+}
+
+// ensureBridge makes the bridge, with its address, as far as it is not there.
+func ensureBridge(name string, subnet netip.Prefix) error {
+	bridge, err := findBridge(name)
+	if err != nil {
+		return err
+	}
+	if bridge == nil {
+		bridge = &netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: name}}
+		if err := netlink.LinkAdd(bridge); err != nil && !errors.Is(err, fs.ErrExist) {
+			return fmt.Errorf("create bridge %s: %w", name, err)
 		}
-		return nil
 	}
-	if !errors.As(err, &none) {
-		return fmt.Errorf("look for bridge %s: %w", name, err)
-	}
-	bridge := &netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: name}}
-	if err := netlink.LinkAdd(bridge); err != nil && !errors.Is(err, fs.ErrExist) {
-		return fmt.Errorf("create bridge %s: %w", name, err)
-	}
-	// Before it is up: it must not get an IPv6 address that tasks could reach.
-	err = os.WriteFile("/proc/sys/net/ipv6/conf/"+name+"/disable_ipv6", []byte("1"), 0)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("keep bridge %s from IPv6: %w", name, err)
+	for _, s := range bridgeSettings {
+		err := os.WriteFile("/proc/sys/net/"+fmt.Sprintf(s.name, name), []byte(s.value), 0)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("set up bridge %s: %w", name, err)
+		}
 	}
 	if err := netlink.LinkSetAlias(bridge, aliasPrefix+subnet.String()); err != nil {
 		return fmt.Errorf("mark bridge %s: %w", name, err)
 	}
+	address := &netlink.Addr{IPNet: &net.IPNet{IP: gateway(subnet).AsSlice(), Mask: net.CIDRMask(subnet.Bits(), 32)}}
+	if err := netlink.AddrReplace(bridge, address); err != nil {
+		return fmt.Errorf("give bridge %s its address: %w", name, err)
+	}
 	if err := netlink.LinkSetUp(bridge); err != nil {
 		return fmt.Errorf("bring bridge %s up: %w", name, err)
+	}
+	return nil
+}
+
+// forwardingFile says whether this host passes on what is not for itself.
+const forwardingFile = "/proc/sys/net/ipv4/ip_forward"
+
+// allowForwarding lets packets of tasks leave this host. Docker and Kubernetes
+// change the same setting; like them we leave it when we go, as others may rely on
+// it by then.
+func allowForwarding() error {
+	now, err := os.ReadFile(forwardingFile)
+	if err == nil && strings.TrimSpace(string(now)) != "1" {
+		err = os.WriteFile(forwardingFile, []byte("1"), 0)
+	}
+	if err != nil {
+		return fmt.Errorf("allow forwarding: %w", err)
 	}
 	return nil
 }

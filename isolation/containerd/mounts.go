@@ -2,8 +2,11 @@ package containerd
 
 import (
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
@@ -45,8 +48,43 @@ func bind(source, destination string, options ...string) specs.Mount {
 // etcFiles are written for each container and mounted over the image's.
 var etcFiles = []string{"hosts", "hostname", "resolv.conf"}
 
-// writeEtc writes a container's etcFiles. There is no name server yet: a task
-// reaches nothing outside itself.
+// resolverFiles say which name servers this host asks, the first that names one
+// which tasks can reach too. Where systemd-resolved answers on loopback, the second
+// has those that it asks.
+var resolverFiles = []string{"/etc/resolv.conf", "/run/systemd/resolve/resolv.conf"}
+
+// resolvConf is the content of a task's resolv.conf: the host's, without name
+// servers that only the host reaches. Tasks have no IPv6.
+func resolvConf(files []string) string {
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			continue
+		}
+		var kept strings.Builder
+		servers := 0
+		for line := range strings.Lines(string(text)) {
+			fields := strings.Fields(line)
+			if len(fields) < 2 || !slices.Contains([]string{"nameserver", "search", "domain", "options"}, fields[0]) {
+				continue
+			}
+			if fields[0] == "nameserver" {
+				addr, err := netip.ParseAddr(fields[1])
+				if err != nil || !addr.Is4() || addr.IsLoopback() {
+					continue
+				}
+				servers++
+			}
+			kept.WriteString(strings.Join(fields, " ") + "\n")
+		}
+		if servers > 0 {
+			return kept.String()
+		}
+	}
+	return "# This host has no name server that a task could reach.\n"
+}
+
+// writeEtc writes a container's etcFiles.
 func writeEtc(dir string, c isolation.Container, n task.Network) error {
 	name := hostname(c)
 	hosts := "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
@@ -56,7 +94,7 @@ func writeEtc(dir string, c isolation.Container, n task.Network) error {
 	for file, text := range map[string]string{
 		"hosts":       hosts,
 		"hostname":    name + "\n",
-		"resolv.conf": "# This task has no name server.\n",
+		"resolv.conf": resolvConf(resolverFiles),
 	} {
 		path := filepath.Join(dir, file)
 		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
+	"go.uber.org/zap"
 	"golang.org/x/sys/unix"
 
 	"berth/fault"
@@ -21,10 +22,8 @@ const eth0 = "eth0"
 
 // network gives tasks an address on a bridge that belongs to this server alone.
 //
-// A task gets no more than that. The bridge has no address of the host's, so
-// nothing of the host can be reached; its ports are isolated, so the tasks
-// cannot reach one another; there is no route out. Whatever more a task may
-// reach will be given to it explicitly.
+// The bridge's ports are isolated, so tasks are no neighbours of one another; what
+// they may reach beyond the bridge is for setFilter to say.
 //
 // Which task has which address is written in the tasks' records, before it takes
 // effect; what is kept here is a copy of that.
@@ -62,7 +61,19 @@ func openNetwork(c Config) (*network, error) {
 	if err := n.recall(c); err != nil {
 		return nil, err
 	}
-	return n, ensureBridge(n.bridge, n.subnet)
+	if err := allowForwarding(); err != nil {
+		c.Log.Warn("tasks reach nothing outside this host", zap.Error(err))
+	}
+	return n, n.ensure()
+}
+
+// ensure makes what all tasks share: first the filter, so that there is no moment
+// without it, then the bridge.
+func (n *network) ensure() error {
+	if err := setFilter(n.bridge, n.subnet); err != nil {
+		return err
+	}
+	return ensureBridge(n.bridge, n.subnet)
 }
 
 // recall reads from the records of tasks which addresses are held.
@@ -137,12 +148,9 @@ func (n *network) attach(id task.ID, path string, w task.Network) error {
 }
 
 func (n *network) link(id task.ID, path string, w task.Network) error {
-	if err := ensureBridge(n.bridge, n.subnet); err != nil {
-		return err
-	}
-	bridge, err := netlink.LinkByName(n.bridge)
+	bridge, err := n.intact()
 	if err != nil {
-		return fmt.Errorf("find bridge: %w", err)
+		return err
 	}
 	hardware, err := net.ParseMAC(w.MAC)
 	if err != nil {
@@ -185,7 +193,28 @@ func (n *network) link(id task.ID, path string, w task.Network) error {
 	if err := within.LinkSetUp(inner); err != nil {
 		return fmt.Errorf("bring %s up: %w", eth0, err)
 	}
+	out := &netlink.Route{LinkIndex: inner.Attrs().Index, Gw: gateway(n.subnet).AsSlice()}
+	if err := within.RouteAdd(out); err != nil {
+		return fmt.Errorf("add route: %w", err)
+	}
 	return nil
+}
+
+// intact returns the bridge. If somebody removed it or its filter, they are made
+// again before a task is attached.
+func (n *network) intact() (netlink.Link, error) {
+	filtered, err := hasFilter(n.bridge)
+	if err != nil {
+		return nil, err
+	}
+	bridge, err := findBridge(n.bridge)
+	if err != nil || filtered && bridge != nil {
+		return bridge, err
+	}
+	if err := n.ensure(); err != nil {
+		return nil, err
+	}
+	return netlink.LinkByName(n.bridge)
 }
 
 // detach takes the link away, if it is there. The namespace may be gone already.
@@ -204,4 +233,4 @@ func (n *network) detach(id task.ID) error {
 	return fmt.Errorf("detach task %s from the network: %w", id, err)
 }
 
-func (n *network) remove() error { return removeBridge(n.bridge) }
+func (n *network) remove() error { return errors.Join(removeBridge(n.bridge), removeFilter(n.bridge)) }

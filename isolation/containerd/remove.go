@@ -81,17 +81,17 @@ func (r *Runtime) Remove(ctx context.Context, id task.ID) error {
 // of another life than the task had.
 func (r *Runtime) discard(dir string) error {
 	away := filepath.Join(r.trashDir(), filepath.Base(dir))
-	err := os.RemoveAll(away)
+	err := errors.Join(os.MkdirAll(r.trashDir(), 0o700), os.RemoveAll(away))
 	if err == nil {
 		err = os.Rename(dir, away)
 	}
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err == nil {
-		err = os.RemoveAll(away)
-	}
 	if err != nil {
+		if _, gone := os.Stat(dir); errors.Is(gone, fs.ErrNotExist) {
+			return nil // An earlier call did it.
+		}
+		return fmt.Errorf("remove records: %w", err)
+	}
+	if err := os.RemoveAll(away); err != nil {
 		return fmt.Errorf("remove records: %w", err)
 	}
 	return nil

@@ -11,6 +11,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -61,6 +62,8 @@ func main() {
 		time.Sleep(time.Hour)
 	case "dial":
 		dial(word(2))
+	case "raw":
+		raw(word(2), word(3), word(4), number(word(5)))
 	case "pids":
 		os.Exit(len(processes()))
 	case "inspect":
@@ -127,7 +130,7 @@ func serve(port string) {
 	if port == "" {
 		return
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:"+port)
+	l, err := net.Listen("tcp", ":"+port)
 	if err != nil {
 		fmt.Println(err)
 		os.Exit(1)
@@ -157,6 +160,40 @@ func dial(port string) {
 		time.Sleep(100 * time.Millisecond)
 	}
 	os.Exit(1)
+}
+
+// raw sends a UDP packet that it made itself, past the kernel's routes and sockets:
+// to that hardware address, from that IP address, to that one and its port.
+func raw(hardware, from, to string, port int) {
+	mac, err := net.ParseMAC(hardware)
+	link, err2 := net.InterfaceByName("eth0")
+	fd, err3 := syscall.Socket(syscall.AF_PACKET, syscall.SOCK_RAW, 0)
+	if err := errors.Join(err, err2, err3); err != nil {
+		fmt.Println(err)
+		os.Exit(1)
+	}
+	udp := []byte{0x30, 0x39, byte(port >> 8), byte(port), 0, 11, 0, 0, 'r', 'a', 'w'} // no checksum, as RFC 768 allows
+	ip := []byte{0x45, 0, 0, byte(20 + len(udp)), 0, 0, 0, 0, 64, syscall.IPPROTO_UDP, 0, 0}
+	ip = append(append(ip, net.ParseIP(from).To4()...), net.ParseIP(to).To4()...)
+	sum := uint32(0)
+	for i := 0; i < len(ip); i += 2 {
+		sum += uint32(ip[i])<<8 | uint32(ip[i+1])
+	}
+	for sum > 0xffff {
+		sum = sum>>16 + sum&0xffff
+	}
+	ip[10], ip[11] = byte(^sum>>8), byte(^sum)
+	frame := append(append(append([]byte{}, mac...), link.HardwareAddr...), 8, 0)
+	frame = append(append(frame, ip...), udp...)
+	var at syscall.SockaddrLinklayer
+	at.Ifindex, at.Halen = link.Index, 6
+	copy(at.Addr[:], mac)
+	for range 3 {
+		if err := syscall.Sendto(fd, frame, 0, &at); err != nil {
+			fmt.Println(err)
+			os.Exit(1)
+		}
+	}
 }
 
 // processes returns the PIDs that can be seen.

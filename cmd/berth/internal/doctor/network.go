@@ -7,10 +7,9 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"os/exec"
-	"strings"
 	"time"
 
+	nft "github.com/google/nftables"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
@@ -47,27 +46,24 @@ func (h host) exists(kind string) bool {
 	return netlink.LinkDel(link) == nil
 }
 
-func nftables(ctx context.Context, h host) verdict {
-	for _, tool := range []string{"nft", "iptables"} {
-		path, err := exec.LookPath(tool)
-		if err != nil {
-			continue
-		}
-		args := map[string][]string{"nft": {"list", "tables"}, "iptables": {"-w", "-n", "-L", "FORWARD"}}[tool]
-		ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-		out, err := exec.CommandContext(ctx, path, args...).CombinedOutput()
-		cancel()
-		if err == nil {
-			return ok("%s works", path)
-		}
-		return warn("tasks run; they are not kept apart on the network. Load nf_tables, or run berth as root", "%s says: %s", path, firstLine(string(out)))
+// nftables looks whether the kernel has it, and whether somebody else's rules, such
+// as Docker's, keep what tasks send from leaving.
+func nftables(context.Context, host) verdict {
+	c, err := nft.New()
+	if err != nil {
+		return fail("run berth as root, on a kernel with nf_tables", "%v", err)
 	}
-	return warn("apt-get install nftables iptables", "neither nft nor iptables is installed")
-}
-
-func firstLine(s string) string {
-	line, _, _ := strings.Cut(strings.TrimSpace(s), "\n")
-	return line
+	chains, err := c.ListChains()
+	if err != nil {
+		return fail("load it with \"modprobe nf_tables\", or use a kernel that has it; and run berth as root", "%v", err)
+	}
+	for _, chain := range chains {
+		if chain.Hooknum != nil && *chain.Hooknum == *nft.ChainHookForward && chain.Policy != nil && *chain.Policy == nft.ChainPolicyDrop {
+			return warn(`let packets through that come from or go to berth*, as in "iptables -I FORWARD -i berth+ -j ACCEPT" and "iptables -I FORWARD -o berth+ -j ACCEPT"`,
+				"chain %s of table %s drops what is forwarded, so tasks reach nothing outside", chain.Name, chain.Table.Name)
+		}
+	}
+	return ok("present")
 }
 
 func netem(_ context.Context, h host) verdict {
