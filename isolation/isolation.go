@@ -56,6 +56,22 @@ type Container struct {
 	Sysctls                map[string]string
 	Terminal               bool // allocate a pseudo-terminal
 	StdinOpen              bool
+	Mounts                 []Mount // outer paths before inner ones
+}
+
+// Mount is something mounted into a container beside its root file system.
+type Mount struct {
+	Path string // absolute, in the container; made if it is not there
+
+	// Volume names one of the task's volumes, which its containers share. It is
+	// made empty, or as the image has the place if the image declares a volume
+	// there, by the first container that mounts it, and ends with the task. Empty
+	// means memory, which counts as the container's.
+	Volume   string
+	ReadOnly bool
+
+	Size    int      // MiB, the most of memory
+	Options []string // of memory, in the words of mount(8)
 }
 
 // Ulimit is one resource limit of a container, in the words of setrlimit(2)

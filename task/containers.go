@@ -165,11 +165,6 @@ func validateLinux(at string, p *LinuxParameters) error {
 			}
 		}
 	}
-	for i, t := range p.Tmpfs {
-		if t.ContainerPath == "" || t.Size < 1 {
-			return fault.At(fmt.Sprintf("%stmpfs[%d]", at, i), "needs a containerPath and a size of at least 1 MiB")
-		}
-	}
 	return nil
 }
 

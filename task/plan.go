@@ -31,6 +31,7 @@ type ContainerPlan struct {
 	Sysctls                map[string]string
 	Terminal               bool
 	StdinOpen              bool
+	Mounts                 []Mount
 
 	DependsOn    []Dependency
 	StartTimeout time.Duration // how long others wait for this container; 0: for ever
@@ -53,7 +54,9 @@ func Plan(d Definition, t Task) []ContainerPlan {
 	plans := make([]ContainerPlan, 0, len(order))
 	for _, i := range order {
 		c := d.ContainerDefinitions[i]
-		plans = append(plans, plan(c, t.Overrides.container(c.Name)))
+		p := plan(c, t.Overrides.container(c.Name))
+		p.Mounts = d.mountsOf(c)
+		plans = append(plans, p)
 	}
 	return plans
 }

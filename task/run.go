@@ -227,17 +227,24 @@ func Unsupported(d Definition, r Run, arch string) error {
 	if d.ProxyConfiguration != nil {
 		return not("taskDefinition.proxyConfiguration", "proxyConfiguration")
 	}
+	for i, v := range d.Volumes {
+		at := fmt.Sprintf("taskDefinition.volumes[%d].", i)
+		switch {
+		case v.EFS != nil:
+			return not(at+"efsVolumeConfiguration", "a volume in EFS")
+		case v.S3Files != nil:
+			return not(at+"s3filesVolumeConfiguration", "a volume in S3 Files")
+		case v.FSxWindows != nil:
+			return not(at+"fsxWindowsFileServerVolumeConfiguration", "a volume in FSx")
+		case v.ConfiguredAtLaunch != nil && *v.ConfiguredAtLaunch:
+			return not(at+"configuredAtLaunch", "a volume configured at launch")
+		}
+	}
 	for i, c := range d.ContainerDefinitions {
 		at := fmt.Sprintf("taskDefinition.containerDefinitions[%d].", i)
 		switch {
 		case len(c.EnvironmentFiles) > 0:
 			return not(at+"environmentFiles", "environmentFiles")
-		case len(c.MountPoints) > 0:
-			return not(at+"mountPoints", "mountPoints")
-		case len(c.VolumesFrom) > 0:
-			return not(at+"volumesFrom", "volumesFrom")
-		case c.LinuxParameters != nil && len(c.LinuxParameters.Tmpfs) > 0:
-			return not(at+"linuxParameters.tmpfs", "tmpfs")
 		case len(c.Secrets) > 0:
 			return not(at+"secrets", "secrets")
 		case c.RepositoryCredentials != nil:

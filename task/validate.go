@@ -180,49 +180,6 @@ func validateEphemeral(field string, e *EphemeralStorage) error {
 	return nil
 }
 
-func (d Definition) validateVolumes() error {
-	seen := make(map[string]bool)
-	for i, v := range d.Volumes {
-		at := fmt.Sprintf("volumes[%d]", i)
-		if err := nameAt(at+".name", v.Name, "Volume.name"); err != nil {
-			return err
-		}
-		if seen[v.Name] {
-			return fault.At(at+".name", "Volume names must be unique: %q is there twice", v.Name)
-		}
-		seen[v.Name] = true
-		switch {
-		case v.Host != nil && v.Host.SourcePath != "":
-			return unsupportedByFargate(at+".host.sourcePath", "sourcePath")
-		case v.Docker != nil:
-			return unsupportedByFargate(at+".dockerVolumeConfiguration", "dockerVolumeConfiguration")
-		case v.EFS != nil && v.EFS.FileSystemID == "":
-			return fault.At(at+".efsVolumeConfiguration.fileSystemId", "should not be null or empty.")
-		case v.EFS != nil && v.EFS.Authorization != nil && v.EFS.Authorization.IAM == "ENABLED" && v.EFS.TransitEncryption != "ENABLED":
-			return fault.At(at+".efsVolumeConfiguration.transitEncryption", "EFS IAM authorization requires TransitEncryption to be enabled")
-		case v.ConfiguredAtLaunch != nil && *v.ConfiguredAtLaunch && !d.mounts(v.Name):
-			return fault.At(at+".name", "Volumes [%s] are not referenced by any of the containers", v.Name)
-		}
-	}
-	for i, c := range d.ContainerDefinitions {
-		for j, m := range c.MountPoints {
-			if !seen[m.SourceVolume] {
-				return fault.At(fmt.Sprintf("containerDefinitions[%d].mountPoints[%d].sourceVolume", i, j), "Unknown volume '%s'.", m.SourceVolume)
-			}
-		}
-	}
-	return nil
-}
-
-func (d Definition) mounts(volume string) bool {
-	for _, c := range d.ContainerDefinitions {
-		if slices.ContainsFunc(c.MountPoints, func(m MountPoint) bool { return m.SourceVolume == volume }) {
-			return true
-		}
-	}
-	return false
-}
-
 // container returns the container of that name, or nil.
 func (d Definition) container(name string) *ContainerDefinition {
 	for i := range d.ContainerDefinitions {

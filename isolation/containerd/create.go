@@ -117,6 +117,9 @@ func (r *Runtime) create(ctx context.Context, c isolation.Container, world sandb
 	if err != nil {
 		return err
 	}
+	if err := r.ensureVolumes(c, img, rootfs); err != nil {
+		return err
+	}
 	name := c.User
 	if name == "" {
 		name = img.config.User

@@ -49,7 +49,8 @@ func (s *stage) importImage(ctx context.Context, c *client.Client) (string, erro
 		RootFS:   ocispec.RootFS{Type: "layers", DiffIDs: []digest.Digest{layerDesc.Digest}},
 		Config: ocispec.ImageConfig{
 			Entrypoint: []string{"/probe"}, Cmd: []string{"exit", "0"}, WorkingDir: "/work/here",
-			Env: []string{"FROM=image", "BOTH=image"},
+			Env:     []string{"FROM=image", "BOTH=image"},
+			Volumes: map[string]struct{}{"/data/": {}, "/sly": {}, "/not/there": {}},
 		},
 	})
 	if err != nil {
@@ -88,17 +89,20 @@ func (s *stage) layer() ([]byte, error) {
 	var b bytes.Buffer
 	w := tar.NewWriter(&b)
 	for _, f := range []struct {
-		name string
-		mode int64
+		tar.Header
 		text []byte
 	}{
-		{"probe", 0o755, probe},
-		{"i386", 0o755, i386Program},
-		{"x32", 0o755, x32Program},
-		{"etc/passwd", 0o644, []byte("root:x:0:0::/root:/bin/sh\napp:x:1000:1001::/home/app:/bin/sh\n")},
-		{"etc/group", 0o644, []byte("root:x:0:\napp:x:1001:\nextra:x:1002:app\n")},
+		{tar.Header{Name: "probe", Mode: 0o755}, probe},
+		{tar.Header{Name: "i386", Mode: 0o755}, i386Program},
+		{tar.Header{Name: "x32", Mode: 0o755}, x32Program},
+		{tar.Header{Name: "etc/passwd", Mode: 0o644}, []byte("root:x:0:0::/root:/bin/sh\napp:x:1000:1001::/home/app:/bin/sh\n")},
+		{tar.Header{Name: "etc/group", Mode: 0o644}, []byte("root:x:0:\napp:x:1001:\nextra:x:1002:app\n")},
+		{tar.Header{Name: "data/", Mode: 0o750, Uid: 1000, Gid: 1001, Typeflag: tar.TypeDir}, nil},
+		{tar.Header{Name: "data/seed", Mode: 0o640, Uid: 1000, Gid: 1001}, []byte("seed")},
+		{tar.Header{Name: "sly", Linkname: "../../../../../../../../etc", Typeflag: tar.TypeSymlink}, nil},
 	} {
-		if err := w.WriteHeader(&tar.Header{Name: f.name, Mode: f.mode, Size: int64(len(f.text)), Typeflag: tar.TypeReg}); err != nil {
+		f.Size = int64(len(f.text))
+		if err := w.WriteHeader(&f.Header); err != nil {
 			return nil, err
 		}
 		if _, err := w.Write(f.text); err != nil {

@@ -36,7 +36,7 @@ func (r *Runtime) spec(c isolation.Container, size task.Size, img image, u specs
 	if err != nil {
 		return nil, err
 	}
-	mounts := defaultMounts()
+	mounts := append(defaultMounts(), r.extraMounts(c)...)
 	if c.Init {
 		program := filepath.Join(r.Libexec, "berth-init")
 		if _, err := os.Stat(program); err != nil {

@@ -64,6 +64,10 @@ func main() {
 		dial(word(2))
 	case "raw":
 		raw(word(2), word(3), word(4), number(word(5)))
+	case "put":
+		put(word(2), word(3), number(word(4)))
+	case "look":
+		look(word(2))
 	case "pids":
 		os.Exit(len(processes()))
 	case "inspect":
@@ -194,6 +198,34 @@ func raw(hardware, from, to string, port int) {
 			os.Exit(1)
 		}
 	}
+}
+
+// put writes text to a file, so many times.
+func put(path, text string, times int) {
+	err := os.WriteFile(path, []byte(strings.Repeat(text, max(times, 1))), 0o644)
+	if err != nil {
+		fmt.Println(err)
+		os.Exit(1)
+	}
+}
+
+// look prints what is known of a file or directory.
+func look(path string) {
+	st, err := os.Stat(path)
+	if err != nil {
+		fmt.Println(err)
+		os.Exit(1)
+	}
+	text, _ := os.ReadFile(path)
+	var names []string
+	entries, _ := os.ReadDir(path)
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	owner := st.Sys().(*syscall.Stat_t)
+	_ = json.NewEncoder(os.Stdout).Encode(map[string]any{
+		"mode": st.Mode().String(), "uid": owner.Uid, "gid": owner.Gid, "text": string(text), "names": names,
+	})
 }
 
 // processes returns the PIDs that can be seen.

@@ -1,0 +1,158 @@
+package task
+
+import (
+	"cmp"
+	"fmt"
+	"path"
+	"regexp"
+	"slices"
+	"strings"
+
+	"berth/fault"
+)
+
+// Mount is something that a container has at a path of its own beside its root
+// file system: a volume of the task, or memory.
+type Mount struct {
+	Path     string // absolute, in the container
+	Volume   string // name of a volume, which all containers of the task share; empty: memory
+	ReadOnly bool
+
+	Size    int      // MiB, of memory
+	Options []string // of memory, in the words of mount(8)
+}
+
+// tmpfsOption are the options of a tmpfs that ECS lists (API reference, Tmpfs),
+// without those that would change mounts outside the container.
+var tmpfsOption = regexp.MustCompile(`^(defaults|r[ow]|(no)?(suid|dev|exec|atime|diratime|relatime|strictatime)|a?sync|dirsync|` +
+	`mode=0?[0-7]{3,4}|[ug]id=[0-9]{1,9}|nr_(inodes|blocks)=[0-9]{1,9}[kmg]?)$`)
+
+func (d Definition) validateVolumes() error {
+	seen := make(map[string]bool)
+	for i, v := range d.Volumes {
+		at := fmt.Sprintf("volumes[%d]", i)
+		if err := nameAt(at+".name", v.Name, "Volume.name"); err != nil {
+			return err
+		}
+		if seen[v.Name] {
+			return fault.At(at+".name", "Volume names must be unique: %q is there twice", v.Name)
+		}
+		seen[v.Name] = true
+		switch {
+		case v.Host != nil && v.Host.SourcePath != "":
+			return unsupportedByFargate(at+".host.sourcePath", "sourcePath")
+		case v.Docker != nil:
+			return unsupportedByFargate(at+".dockerVolumeConfiguration", "dockerVolumeConfiguration")
+		case v.EFS != nil && v.EFS.FileSystemID == "":
+			return fault.At(at+".efsVolumeConfiguration.fileSystemId", "should not be null or empty.")
+		case v.EFS != nil && v.EFS.Authorization != nil && v.EFS.Authorization.IAM == "ENABLED" && v.EFS.TransitEncryption != "ENABLED":
+			return fault.At(at+".efsVolumeConfiguration.transitEncryption", "EFS IAM authorization requires TransitEncryption to be enabled")
+		case v.ConfiguredAtLaunch != nil && *v.ConfiguredAtLaunch && !d.mounts(v.Name):
+			return fault.At(at+".name", "Volumes [%s] are not referenced by any of the containers", v.Name)
+		}
+	}
+	for i, c := range d.ContainerDefinitions {
+		at := fmt.Sprintf("containerDefinitions[%d].", i)
+		for j, m := range c.MountPoints {
+			if !seen[m.SourceVolume] {
+				return fault.At(fmt.Sprintf("%smountPoints[%d].sourceVolume", at, j), "Unknown volume '%s'.", m.SourceVolume)
+			}
+		}
+		for j, f := range c.VolumesFrom {
+			at := fmt.Sprintf("%svolumesFrom[%d].sourceContainer", at, j)
+			if f.SourceContainer == c.Name {
+				return fault.At(at, "container %q cannot take volumes from itself", c.Name)
+			}
+			if d.container(f.SourceContainer) == nil {
+				return fault.At(at, "there is no container %q in this task definition", f.SourceContainer)
+			}
+		}
+		if err := validatePaths(at, c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// validatePaths checks where a container's volumes and memory file systems are
+// mounted: each at a place of its own, and none over the root.
+func validatePaths(at string, c ContainerDefinition) error {
+	taken := make(map[string]bool)
+	free := func(field, at string) error {
+		switch clean := path.Clean(at); {
+		case !path.IsAbs(at) || clean == "/" || strings.Contains(at, "\x00"):
+			return fault.At(field, "must be an absolute path below /, not %q", at)
+		case taken[clean]:
+			return fault.At(field, "something is mounted at %s already", clean)
+		default:
+			taken[clean] = true
+			return nil
+		}
+	}
+	for i, m := range c.MountPoints {
+		if err := free(fmt.Sprintf("%smountPoints[%d].containerPath", at, i), m.ContainerPath); err != nil {
+			return err
+		}
+	}
+	if c.LinuxParameters == nil {
+		return nil
+	}
+	for i, t := range c.LinuxParameters.Tmpfs {
+		at := fmt.Sprintf("%slinuxParameters.tmpfs[%d].", at, i)
+		if err := free(at+"containerPath", t.ContainerPath); err != nil {
+			return err
+		}
+		if t.Size < 1 {
+			return fault.At(at+"size", "must be 1 MiB or more")
+		}
+		for j, o := range t.MountOptions {
+			if !tmpfsOption.MatchString(o) {
+				return fault.At(fmt.Sprintf("%smountOptions[%d]", at, j), "%q is not an option of a tmpfs", o)
+			}
+		}
+	}
+	return nil
+}
+
+func (d Definition) mounts(volume string) bool {
+	for _, c := range d.ContainerDefinitions {
+		if slices.ContainsFunc(c.MountPoints, func(m MountPoint) bool { return m.SourceVolume == volume }) {
+			return true
+		}
+	}
+	return false
+}
+
+// mountsOf returns what to mount into a container, outer paths before inner ones.
+// Of two at one path its own counts more than one from another container.
+func (d Definition) mountsOf(c ContainerDefinition) []Mount {
+	set := func(b *bool) bool { return b != nil && *b }
+	var all []Mount
+	add := func(m Mount) {
+		m.Path = path.Clean(m.Path)
+		if !slices.ContainsFunc(all, func(other Mount) bool { return other.Path == m.Path }) {
+			all = append(all, m)
+		}
+	}
+	for _, m := range c.MountPoints {
+		add(Mount{Path: m.ContainerPath, Volume: m.SourceVolume, ReadOnly: set(m.ReadOnly)})
+	}
+	if c.LinuxParameters != nil {
+		for _, t := range c.LinuxParameters.Tmpfs {
+			add(Mount{Path: t.ContainerPath, Size: t.Size, Options: t.MountOptions})
+		}
+	}
+	for _, f := range c.VolumesFrom {
+		source := d.container(f.SourceContainer)
+		if source == nil {
+			continue // It was refused when the definition was registered.
+		}
+		for _, m := range source.MountPoints {
+			add(Mount{Path: m.ContainerPath, Volume: m.SourceVolume, ReadOnly: set(m.ReadOnly) || set(f.ReadOnly)})
+		}
+	}
+	slices.SortStableFunc(all, func(a, b Mount) int {
+		return cmp.Compare(strings.Count(a.Path, "/"), strings.Count(b.Path, "/"))
+	})
+	return all
+}
