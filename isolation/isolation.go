@@ -70,6 +70,12 @@ type Mount struct {
 	Volume   string
 	ReadOnly bool
 
+	// FileSystem is the ID of a file system that outlives tasks, and of which the
+	// volume is the directory Root. One that this host does not have, or that has
+	// no such directory, is fault.Invalid.
+	FileSystem string
+	Root       string
+
 	Size    int      // MiB, the most of memory
 	Options []string // of memory, in the words of mount(8)
 }

@@ -230,8 +230,8 @@ func Unsupported(d Definition, r Run, arch string) error {
 	for i, v := range d.Volumes {
 		at := fmt.Sprintf("taskDefinition.volumes[%d].", i)
 		switch {
-		case v.EFS != nil:
-			return not(at+"efsVolumeConfiguration", "a volume in EFS")
+		case v.EFS != nil && v.EFS.Authorization != nil && v.EFS.Authorization.AccessPointID != "":
+			return not(at+"efsVolumeConfiguration.authorizationConfig.accessPointId", "an access point")
 		case v.S3Files != nil:
 			return not(at+"s3filesVolumeConfiguration", "a volume in S3 Files")
 		case v.FSxWindows != nil:

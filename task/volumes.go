@@ -18,6 +18,9 @@ type Mount struct {
 	Volume   string // name of a volume, which all containers of the task share; empty: memory
 	ReadOnly bool
 
+	FileSystem string // of which the volume is a part, which outlives the task; empty: the volume is the task's own
+	Root       string // the directory of it that the volume is
+
 	Size    int      // MiB, of memory
 	Options []string // of memory, in the words of mount(8)
 }
@@ -134,8 +137,16 @@ func (d Definition) mountsOf(c ContainerDefinition) []Mount {
 			all = append(all, m)
 		}
 	}
+	point := func(m MountPoint, readOnly *bool) {
+		mount := Mount{Path: m.ContainerPath, Volume: m.SourceVolume, ReadOnly: set(m.ReadOnly) || set(readOnly)}
+		i := slices.IndexFunc(d.Volumes, func(v Volume) bool { return v.Name == m.SourceVolume })
+		if i >= 0 && d.Volumes[i].EFS != nil {
+			mount.FileSystem, mount.Root = d.Volumes[i].EFS.FileSystemID, path.Clean("/"+d.Volumes[i].EFS.RootDirectory)
+		}
+		add(mount)
+	}
 	for _, m := range c.MountPoints {
-		add(Mount{Path: m.ContainerPath, Volume: m.SourceVolume, ReadOnly: set(m.ReadOnly)})
+		point(m, nil)
 	}
 	if c.LinuxParameters != nil {
 		for _, t := range c.LinuxParameters.Tmpfs {
@@ -148,7 +159,7 @@ func (d Definition) mountsOf(c ContainerDefinition) []Mount {
 			continue // It was refused when the definition was registered.
 		}
 		for _, m := range source.MountPoints {
-			add(Mount{Path: m.ContainerPath, Volume: m.SourceVolume, ReadOnly: set(m.ReadOnly) || set(f.ReadOnly)})
+			point(m, f.ReadOnly)
 		}
 	}
 	slices.SortStableFunc(all, func(a, b Mount) int {

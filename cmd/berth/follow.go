@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -148,7 +149,9 @@ func (f *follower) sayStatus(t task.Task, several bool) {
 func imagesOf(t task.Task) []string {
 	var names []string
 	for _, c := range t.Containers {
-		names = append(names, c.Image)
+		if !slices.Contains(names, c.Image) {
+			names = append(names, c.Image)
+		}
 	}
 	return names
 }

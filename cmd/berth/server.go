@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"time"
@@ -41,10 +42,13 @@ type serverConfig struct {
 
 	CgroupParent string // cgroup under which tasks are
 	BridgeSubnet string // CIDR out of which tasks get addresses
-	Region       string // names ARNs
-	Account      string // names ARNs
-	LogLevel     string
-	LogFormat    string // console or json
+
+	EFS []string // ID=DIR: directories of this host that stand for file systems of EFS
+
+	Region    string // names ARNs
+	Account   string // names ARNs
+	LogLevel  string
+	LogFormat string // console or json
 }
 
 // flags defines the flags of a server.
@@ -71,11 +75,15 @@ func (c *serverConfig) flags(f *pflag.FlagSet) {
 
 	f.StringVar(&c.CgroupParent, "cgroup-parent", "berth", "`cgroup` under which tasks are")
 	f.StringVar(&c.BridgeSubnet, "bridge-subnet", "", "`CIDR` out of which tasks get addresses (default: derived from the state directory)")
+	f.StringSliceVar(&c.EFS, "efs", nil, "`ID=DIR`: the directory of this host that is that file system of EFS, as in fs-12345678=/srv/shared; can be repeated")
 	f.StringVar(&c.Region, "region", "us-east-1", "region in ARNs and of prices")
 	f.StringVar(&c.Account, "account", "000000000000", "account in ARNs, 12 digits")
 	f.StringVar(&c.LogLevel, "log-level", "info", "debug, info, warn or error")
 	f.StringVar(&c.LogFormat, "log-format", "console", "console or json")
 }
+
+// fileSystemID is the form of EFS's IDs (EFS API reference, FileSystemId).
+var fileSystemID = regexp.MustCompile(`^fs-[0-9a-f]{8,40}$`)
 
 // defaultStateDir follows the Filesystem Hierarchy Standard.
 const defaultStateDir = "/var/lib/berth"
@@ -147,12 +155,34 @@ func (c *serverConfig) check() error {
 	case len(c.Account) != 12 || strings.Trim(c.Account, "0123456789") != "":
 		return fault.New(fault.Invalid, "--account %q: it has 12 digits", c.Account)
 	}
+	if _, err := c.fileSystems(); err != nil {
+		return err
+	}
 	if c.BridgeSubnet != "" {
 		if _, _, err := net.ParseCIDR(c.BridgeSubnet); err != nil {
 			return fault.New(fault.Invalid, "--bridge-subnet %q is not a CIDR, as in 10.88.0.0/16", c.BridgeSubnet)
 		}
 	}
 	return nil
+}
+
+// fileSystems returns the directories that stand for file systems, by their IDs.
+func (c *serverConfig) fileSystems() (map[string]string, error) {
+	all := make(map[string]string)
+	for _, text := range c.EFS {
+		id, dir, ok := strings.Cut(text, "=")
+		if !ok || !fileSystemID.MatchString(id) || !filepath.IsAbs(dir) {
+			return nil, fault.New(fault.Invalid, "--efs %q has not the form fs-12345678=/srv/shared", text)
+		}
+		if st, err := os.Stat(dir); err != nil || !st.IsDir() {
+			return nil, fault.Wrap(fault.Invalid, err, "--efs %s: %s is no directory of this host", text, dir)
+		}
+		if all[id] != "" {
+			return nil, fault.New(fault.Invalid, "--efs: %s is there twice", id)
+		}
+		all[id] = dir
+	}
+	return all, nil
 }
 
 func loopback(host string) bool {

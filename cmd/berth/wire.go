@@ -108,11 +108,15 @@ func serve(ctx context.Context, config serverConfig, log *zap.Logger) error {
 	if err != nil {
 		return err
 	}
+	fileSystems, err := config.fileSystems()
+	if err != nil {
+		return err
+	}
 	sandboxes, err := containerd.New(containerd.Config{
 		Client: c, Snapshotter: snapshotter, Shim: shim,
 		Libexec: dirs.libexec, StateDir: dirs.state, RunDir: dirs.run, LogsDir: dirs.logs,
 		LogMaxSize: config.LogMaxSize, LogMaxFiles: config.LogMaxFiles,
-		Instance: instance, CgroupParent: cgroupParent(config.CgroupParent, instance), Subnet: subnet, PIDs: config.PIDsLimit,
+		Instance: instance, CgroupParent: cgroupParent(config.CgroupParent, instance), Subnet: subnet, PIDs: config.PIDsLimit, FileSystems: fileSystems,
 		Now: time.Now, Log: log.Named("isolation"),
 	})
 	if err != nil {

@@ -106,8 +106,13 @@ func (r *Runtime) create(ctx context.Context, c isolation.Container, world sandb
 	if err != nil {
 		return err
 	}
+	shared, err := r.findShared(c)
+	if err != nil {
+		return err
+	}
 	// From here on Remove knows of the container, and of its snapshot.
-	if err := save(dir, containerFile, containerRecord{Name: c.Name, StopSignal: uint32(stop), Terminal: c.Terminal}); err != nil {
+	record := containerRecord{Name: c.Name, StopSignal: uint32(stop), Terminal: c.Terminal, Shared: shared}
+	if err := save(dir, containerFile, record); err != nil {
 		return err
 	}
 	if err := writeEtc(dir, c, world.Network); err != nil {
@@ -128,7 +133,7 @@ func (r *Runtime) create(ctx context.Context, c isolation.Container, world sandb
 	if err != nil {
 		return err
 	}
-	spec, err := r.spec(c, world.Sandbox.Size, img, who)
+	spec, err := r.spec(c, world.Sandbox.Size, img, who, shared)
 	if err != nil {
 		return err
 	}

@@ -90,6 +90,9 @@ func (r *Runtime) start(ctx context.Context, id task.ID, c containerRecord) (sta
 			return startRecord{}, err
 		}
 	}
+	if err := r.checkShared(ctx, rid, c.Shared); err != nil {
+		return startRecord{}, err
+	}
 	world, _, err := r.world(id)
 	if err != nil {
 		return startRecord{}, err

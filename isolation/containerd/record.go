@@ -36,6 +36,7 @@ type containerRecord struct {
 	Name       string
 	StopSignal uint32
 	Terminal   bool
+	Shared     []sharedMount `json:",omitempty"`
 }
 
 // startRecord says that a container's process was started, or that it never

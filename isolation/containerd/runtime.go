@@ -65,6 +65,10 @@ type Config struct {
 	Subnet       netip.Prefix // of the bridge; zero: a free /20 of 100.64.0.0/10 is chosen, once
 	PIDs         int64        // zero: DefaultPIDs
 
+	// FileSystems are the directories of this host that volumes can be parts of, by
+	// the ID that a Mount calls them.
+	FileSystems map[string]string
+
 	Now func() time.Time
 	Log *zap.Logger
 }

@@ -23,7 +23,7 @@ const initPath = "/dev/init"
 const oomScore = 500
 
 // spec returns what runc has to do for a container.
-func (r *Runtime) spec(c isolation.Container, size task.Size, img image, u specs.User) (*specs.Spec, error) {
+func (r *Runtime) spec(c isolation.Container, size task.Size, img image, u specs.User, shared []sharedMount) (*specs.Spec, error) {
 	args, err := command(c, img.config)
 	if err != nil {
 		return nil, err
@@ -36,7 +36,7 @@ func (r *Runtime) spec(c isolation.Container, size task.Size, img image, u specs
 	if err != nil {
 		return nil, err
 	}
-	mounts := append(defaultMounts(), r.extraMounts(c)...)
+	mounts := append(defaultMounts(), r.extraMounts(c, shared)...)
 	if c.Init {
 		program := filepath.Join(r.Libexec, "berth-init")
 		if _, err := os.Stat(program); err != nil {

@@ -192,12 +192,14 @@ func (s *stage) Open() (isolation.Runtime, error) {
 	return s.open()
 }
 
-func (s *stage) open() (*containerd.Runtime, error) {
+func (s *stage) open() (*containerd.Runtime, error) { return s.openWith(s.config) }
+
+// openWith opens another server's view of the stage, with its own settings.
+func (s *stage) openWith(config containerd.Config) (*containerd.Runtime, error) {
 	c, err := s.dial()
 	if err != nil {
 		return nil, err
 	}
-	config := s.config
 	config.Client = c
 	return containerd.New(config)
 }

@@ -1,17 +1,23 @@
 package containerd
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 
+	tasks "github.com/containerd/containerd/api/services/tasks/v1"
 	"github.com/containerd/containerd/v2/core/mount"
 	contfs "github.com/containerd/continuity/fs"
+	"github.com/containerd/errdefs/pkg/errgrpc"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
 
+	"berth/fault"
 	"berth/isolation"
 	"berth/task"
 )
@@ -23,7 +29,7 @@ func (c Config) volumesDir(id task.ID) string { return filepath.Join(c.taskDir(i
 // caller has the task's lock.
 func (r *Runtime) ensureVolumes(c isolation.Container, img image, rootfs []mount.Mount) error {
 	for _, m := range c.Mounts {
-		if m.Volume == "" {
+		if m.Volume == "" || m.FileSystem != "" {
 			continue
 		}
 		if err := r.ensureVolume(c.Task, m, img, rootfs); err != nil {
@@ -79,8 +85,89 @@ func copyFrom(root, at, to string) error {
 	return contfs.CopyDir(to, from)
 }
 
+// sharedMount is a directory of a file system that outlives tasks, at a container's
+// path. Whoever writes to a file system can put a link to the host's files into it,
+// and can do so after we looked and before runc mounts. So what was mounted is
+// compared with what was found before the container's program starts.
+type sharedMount struct {
+	Path     string // in the container
+	Source   string // on this host
+	Dev, Ino uint64
+}
+
+// findShared looks up what a container mounts of file systems.
+func (r *Runtime) findShared(c isolation.Container) ([]sharedMount, error) {
+	var all []sharedMount
+	for _, m := range c.Mounts {
+		if m.FileSystem == "" {
+			continue
+		}
+		found, err := r.findDirectory(m)
+		if err != nil {
+			return nil, fault.Wrap(fault.Invalid, err,
+				"ResourceInitializationError: failed to set up volume %s: %s", m.Volume, fault.Message(err))
+		}
+		all = append(all, found)
+	}
+	return all, nil
+}
+
+func (r *Runtime) findDirectory(m isolation.Mount) (sharedMount, error) {
+	dir, known := r.FileSystems[m.FileSystem]
+	if !known {
+		return sharedMount{}, fault.New(fault.Invalid, "this server has no file system %s", m.FileSystem)
+	}
+	found, err := lookBelow(dir, m.Root)
+	if err != nil {
+		return sharedMount{}, fault.Wrap(fault.Invalid, err, "mounting %s:%s failed: %v", m.FileSystem, m.Root, errors.Unwrap(err))
+	}
+	found.Path = m.Path
+	return found, nil
+}
+
+// checkShared makes sure that a container that waits to be started has what was found.
+func (r *Runtime) checkShared(ctx context.Context, rid string, wanted []sharedMount) error {
+	if len(wanted) == 0 {
+		return nil
+	}
+	got, err := r.tasks().Get(ctx, &tasks.GetRequest{ContainerID: rid})
+	if err != nil {
+		return fmt.Errorf("look at process of container %s: %w", rid, errgrpc.ToNative(err))
+	}
+	for _, m := range wanted {
+		found, err := lookBelow(fmt.Sprintf("/proc/%d/root", got.Process.Pid), m.Path)
+		if err != nil || found.Dev != m.Dev || found.Ino != m.Ino {
+			return fault.Wrap(fault.Invalid, err, "ResourceInitializationError: the file system that %s is to show changed while it was mounted", m.Path)
+		}
+	}
+	return nil
+}
+
+// lookBelow finds a directory below another one, which no link and no step upwards
+// on the way can leave.
+func lookBelow(root, path string) (sharedMount, error) {
+	top, err := os.OpenFile(root, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return sharedMount{}, err
+	}
+	defer top.Close()
+	fd, err := unix.Openat2(int(top.Fd()), "."+path, &unix.OpenHow{
+		Flags: unix.O_PATH | unix.O_DIRECTORY | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS,
+	})
+	if err != nil {
+		return sharedMount{}, os.NewSyscallError("openat2", err)
+	}
+	defer unix.Close(fd)
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return sharedMount{}, os.NewSyscallError("fstat", err)
+	}
+	source, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", fd))
+	return sharedMount{Source: source, Dev: st.Dev, Ino: st.Ino}, err
+}
+
 // extraMounts are what a container has beside the mounts that all have.
-func (r *Runtime) extraMounts(c isolation.Container) []specs.Mount {
+func (r *Runtime) extraMounts(c isolation.Container, shared []sharedMount) []specs.Mount {
 	var out []specs.Mount
 	for _, m := range c.Mounts {
 		if m.Volume == "" {
@@ -91,7 +178,11 @@ func (r *Runtime) extraMounts(c isolation.Container) []specs.Mount {
 		if m.ReadOnly {
 			options = []string{"ro"}
 		}
-		out = append(out, bind(filepath.Join(r.volumesDir(c.Task), m.Volume), m.Path, options...))
+		source := filepath.Join(r.volumesDir(c.Task), m.Volume)
+		if i := slices.IndexFunc(shared, func(s sharedMount) bool { return s.Path == m.Path }); i >= 0 {
+			source = shared[i].Source
+		}
+		out = append(out, bind(source, m.Path, options...))
 	}
 	return out
 }

@@ -5,7 +5,11 @@ package containerd_test
 import (
 	"context"
 	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
+	"time"
 
 	"berth/fault"
 	"berth/isolation"
@@ -87,6 +91,76 @@ func TestVolumeOfTheImage(t *testing.T) {
 	b.want(b.sees("elsewhere", at("/not/there", "w"), "/not/there"), "names", nil)
 	// A link of the image leads to the image's /etc, never to the host's.
 	b.want(b.sees("sly", at("/sly", "x"), "/sly/group"), "text", "root:x:0:\napp:x:1001:\nextra:x:1002:app\n")
+}
+
+// Ensure tasks share a file system that outlives them, see no more of it than they
+// are given, and that nothing they put there leads to the host's files.
+func TestSharedFileSystem(t *testing.T) {
+	dir := t.TempDir()
+	for _, d := range []string{"team/a", "team/b"} {
+		if err := os.MkdirAll(filepath.Join(dir, d), 0o777); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for link, to := range map[string]string{"sly": "/etc", "up": "../../../../../../etc", "good": "/team/a", "magic": "/proc/self/root"} {
+		if err := os.Symlink(to, filepath.Join(dir, link)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	config := shared.config
+	config.FileSystems = map[string]string{"fs-12345678": dir, "fs-00000000": filepath.Join(dir, "gone")}
+	rt, err := shared.openWith(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	on := func(system, root string) isolation.Container {
+		return isolation.Container{Mounts: []isolation.Mount{{Path: "/efs", Volume: "v", FileSystem: system, Root: root}}}
+	}
+	one, _ := newBox(t, small)
+	one.rt = rt
+	if code := one.does("writer", on("fs-12345678", "/team/a"), "put", "/efs/note", "shared"); code != 0 {
+		t.Fatalf("the writer ended with %d", code)
+	}
+	other, _ := newBox(t, small)
+	other.rt = rt
+	other.want(other.sees("all", on("fs-12345678", "/"), "/efs/team/a/note"), "text", "shared")
+	other.want(other.sees("part", on("fs-12345678", "/team"), "/efs"), "names", "[a b]")
+	other.want(other.sees("up", on("fs-12345678", "/team/../../team/b"), "/efs"), "names", nil)
+	other.want(other.sees("link", on("fs-12345678", "/good"), "/efs/note"), "text", "shared")
+	for i, c := range []isolation.Container{
+		on("fs-12345678", "/nowhere"), on("fs-12345678", "/team/a/note"), on("fs-12345678", "/sly"), on("fs-12345678", "/up"),
+		on("fs-12345678", "/magic"), on("fs-00000000", "/"), on("fs-87654321", "/"),
+	} {
+		c.Task, c.Image, c.Name = other.id, shared.image, fmt.Sprint("bad", i)
+		if err := rt.Create(t.Context(), c); fault.KindOf(err) != fault.Invalid || !strings.HasPrefix(fault.Message(err), "ResourceInitializationError: ") {
+			t.Errorf("%+v: %v", c.Mounts, err)
+		}
+	}
+	// Somebody who writes to it puts a link in the place before it is mounted. Runc
+	// mounts by name, and a recreated container is mounted after a while.
+	c := on("fs-12345678", "/team/b")
+	c.Task, c.Image, c.Name = other.id, shared.image, "raced"
+	if err := rt.Create(t.Context(), c); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(filepath.Join(dir, "team/b"), filepath.Join(dir, "team/c")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("/etc", filepath.Join(dir, "team/b")); err != nil {
+		t.Fatal(err)
+	}
+	if err := shared.Lose(other.id, "raced"); err != nil { // so that Start has to make it again
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+		_, err := rt.Start(t.Context(), other.id, "raced")
+		if fault.KindOf(err) == fault.Invalid && strings.Contains(fault.Message(err), "changed while") {
+			break
+		}
+		if err == nil || time.Now().After(deadline) { // Until containerd has noticed, Start is to be repeated.
+			t.Fatalf("a container with the host's /etc in the place of its volume: %v", err)
+		}
+	}
 }
 
 // Ensure memory is as large as it is said to be, with its options.
