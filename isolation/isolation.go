@@ -18,6 +18,7 @@ package isolation
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"berth/task"
@@ -92,6 +93,11 @@ type Started struct {
 	RuntimeID string    // how the runtime calls it
 	At        time.Time // by the wall clock
 }
+
+// ErrNotProvisioned is in the error of Create when the task's world is not there, for
+// Provision was never called or the host lost it. The kind of the error is
+// fault.Conflict.
+var ErrNotProvisioned = errors.New("there is no world of the task")
 
 // Runtime runs tasks. Methods are safe for concurrent use, also for one task.
 //

@@ -12,9 +12,11 @@
 package runner
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"iter"
+	"slices"
 	"sync"
 	"time"
 
@@ -90,12 +92,22 @@ type Runner struct {
 	Config
 	capacity *capacity
 	began    task.Instant            // what ended before it, ended while nobody watched
+	before   task.Instant            // the last moment of this life of the host at which an earlier server lived; began if there was none
 	beats    map[string]task.Instant // boot ID → the last moment of an earlier life of the host at which a server lived
 }
 
-// New returns a Runner. It does nothing until Run.
-func New(c Config) *Runner {
-	return &Runner{Config: c, capacity: newCapacity(c.Capacity), began: c.Now()}
+// New returns a Runner. It does nothing until Run. It asks the store when a server
+// lived last, so it comes before this one's first beat.
+func New(ctx context.Context, c Config) (*Runner, error) {
+	r := &Runner{Config: c, capacity: newCapacity(c.Capacity), began: c.Now()}
+	beat, ok, err := c.Store.LastBeat(ctx, r.began.BootID)
+	if err != nil {
+		return nil, fmt.Errorf("read last beat: %w", err)
+	}
+	if r.before = beat; !ok {
+		r.before = r.began
+	}
+	return r, nil
 }
 
 // Stop writes down the wish that a task ends and returns before it has ended.
@@ -149,6 +161,11 @@ func (r *Runner) Run(ctx context.Context) error {
 	if err := r.findBeats(ctx, tasks); err != nil {
 		return err
 	}
+	// Those that hold their share already come first: what is left is for the others,
+	// whatever their IDs say of who came when.
+	slices.SortStableFunc(tasks, func(a, b task.Task) int {
+		return cmp.Compare(waiting(a), waiting(b))
+	})
 	for _, t := range tasks {
 		see(t)
 	}
@@ -160,6 +177,14 @@ func (r *Runner) Run(ctx context.Context) error {
 		see(ev.Task)
 	}
 	return nil
+}
+
+// waiting is 1 for a task that has not been admitted yet.
+func waiting(t task.Task) int {
+	if t.LastStatus == task.Provisioning {
+		return 1
+	}
+	return 0
 }
 
 // findBeats finds out when the worlds of tasks from earlier lives of the host

@@ -62,7 +62,8 @@ func (s *starter) run(ctx context.Context) error {
 			}
 			if p.Essential && s.waits() {
 				guards.Go(func() {
-					if _, err := s.r.Runtime.Wait(gctx, s.t.ID, p.Name); err == nil {
+					if exit, err := s.r.Runtime.Wait(gctx, s.t.ID, p.Name); err == nil {
+						s.ended(p.Name, exit)
 						done(errEssentialExited{p.Name})
 					}
 				})
@@ -129,18 +130,23 @@ func (s *starter) await(ctx context.Context, name string, d task.Dependency) err
 	case err != nil:
 		return err
 	}
-	exit.At = s.r.onTimeline(s.t, exit.At)
-	s.mu.Lock()
-	o := s.outcomes[d.Container]
-	o.Exit = &exit
-	s.outcomes[d.Container] = o
-	s.mu.Unlock()
+	s.ended(d.Container, exit)
 	if d.Condition == task.DependSuccess && exit.Code != 0 {
 		return fault.New(fault.Conflict,
 			"TaskFailedToStart: dependency graph: failed to resolve the container ordering dependency [%s] for target [%s] as dependency did not exit successfully.",
 			d.Container, name)
 	}
 	return nil
+}
+
+// ended notes how a container ended.
+func (s *starter) ended(name string, exit task.Exit) {
+	exit.At = s.r.onTimeline(s.t, exit.At)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	o := s.outcomes[name]
+	o.Exit = &exit
+	s.outcomes[name] = o
 }
 
 func (s *starter) plan(name string) task.ContainerPlan {
@@ -195,11 +201,16 @@ func (r *Runner) onTimeline(t task.Task, wall time.Time) time.Time {
 	return t.InOrder(at)
 }
 
+// lookPatience is how long after it began a server may need to find that a process
+// is lost. One that is found lost by then was lost before.
+const lookPatience = 30 * time.Second
+
 // stamp returns when what has just become known of t happened. That is now, with
-// two exceptions, for what happened while nobody watched: after a restart of the
-// host it is the last moment at which a server is known to have lived, and when
-// outcomes tell of containers that ended before this process began, it is the
-// end of the last of them. Nobody pays for the time in which we were away.
+// exceptions for what happened while nobody watched. After a restart of the host, or
+// if a process was lost before this server began, it is the last moment at which an
+// earlier one is known to have lived. When outcomes tell of containers that began or
+// ended before this server did, it is the last of those moments. Nobody pays for the
+// time in which we were away.
 func (r *Runner) stamp(t task.Task, outcomes ...task.Outcome) time.Time {
 	now := r.Now()
 	if r.restarted(t) {
@@ -207,8 +218,17 @@ func (r *Runner) stamp(t task.Task, outcomes ...task.Outcome) time.Time {
 	}
 	var end time.Time
 	for _, o := range outcomes {
-		if o.Exit != nil && o.Exit.At.After(end) {
-			end = o.Exit.At
+		at := o.StartedAt
+		switch lost := o.Ended && o.Exit == nil; {
+		case o.Exit != nil:
+			at = o.Exit.At
+		case lost && now.Boot-r.began.Boot < lookPatience:
+			at = t.Clock.Project(r.before)
+		case lost:
+			at = t.Time(now)
+		}
+		if at.After(end) {
+			end = at
 		}
 	}
 	if end.IsZero() {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -47,7 +48,7 @@ func (r *Runner) pull(wanted context.Context, t task.Task) (task.Transition, err
 	}
 	if err := g.Wait(); err != nil {
 		// The puller has tried again already where that helps.
-		return r.startFailed(wanted, t, err, fault.KindOf(err) != fault.Internal)
+		return r.startFailed(wanted, t, err, fault.KindOf(err) != fault.Internal, nil)
 	}
 	return task.Pulled(t.Time(r.Now()), refs), nil
 }
@@ -57,13 +58,13 @@ func (r *Runner) pull(wanted context.Context, t task.Task) (task.Transition, err
 func (r *Runner) start(wanted context.Context, t task.Task) (task.Transition, error) {
 	d, err := r.Store.Definition(wanted, t.DefinitionARN)
 	if err != nil {
-		return r.startFailed(wanted, t, err, false)
+		return r.startFailed(wanted, t, err, false, nil)
 	}
 	s := newStarter(r, t, task.Plan(d, t))
 	if err := s.run(wanted); err != nil {
-		return r.startFailed(wanted, t, err, slices.Contains(users, fault.KindOf(err)))
+		return r.startFailed(wanted, t, err, slices.Contains(users, fault.KindOf(err)), s.outcomes)
 	}
-	return task.Started(t.Time(r.Now()), s.outcomes), nil
+	return task.Started(r.stamp(t, slices.Collect(maps.Values(s.outcomes))...), s.outcomes), nil
 }
 
 // containerError says which container an error is about.
@@ -80,24 +81,34 @@ var users = []fault.Kind{fault.Invalid, fault.NotFound, fault.Conflict}
 
 // startFailed decides what an error before the task runs means: the end of the
 // task if somebody asked for that or the error is final, and else that the step
-// is worth repeating.
-func (r *Runner) startFailed(wanted context.Context, t task.Task, err error, final bool) (task.Transition, error) {
+// is worth repeating. outcomes is what became of its containers until then.
+func (r *Runner) startFailed(wanted context.Context, t task.Task, err error, final bool, outcomes map[string]task.Outcome) (task.Transition, error) {
+	at := func(more ...task.Outcome) time.Time {
+		return r.stamp(t, append(slices.Collect(maps.Values(outcomes)), more...)...)
+	}
 	if wanted.Err() != nil {
-		return r.gaveUp(t, task.UserInitiated, task.ReasonUserStopped), nil
+		return task.GaveUp(t, at(), task.UserInitiated, task.ReasonUserStopped, outcomes), nil
+	}
+	if errors.Is(err, isolation.ErrNotProvisioned) {
+		return task.GaveUp(t, at(task.Outcome{Ended: true}), task.Infrastructure, reasonRestarted, outcomes), nil
 	}
 	if !final {
 		return task.Transition{}, err
 	}
 	var early errEssentialExited
 	if errors.As(err, &early) {
-		return r.gaveUp(t, task.EssentialExited, task.ReasonEssentialExited), nil
+		return task.GaveUp(t, at(), task.EssentialExited, task.ReasonEssentialExited, outcomes), nil
 	}
-	var culprit map[string]task.Outcome
 	var ce containerError
 	if errors.As(err, &ce) {
-		culprit = map[string]task.Outcome{ce.container: {Reason: fault.Message(err)}}
+		if outcomes == nil {
+			outcomes = make(map[string]task.Outcome)
+		}
+		o := outcomes[ce.container]
+		o.Reason = fault.Message(err)
+		outcomes[ce.container] = o
 	}
-	return task.GaveUp(t, r.stamp(t), task.FailedToStart, fault.Message(err), culprit), nil
+	return task.GaveUp(t, at(), task.FailedToStart, fault.Message(err), outcomes), nil
 }
 
 func (r *Runner) gaveUp(t task.Task, code, reason string) task.Transition {

@@ -68,11 +68,14 @@ func (h *host) now() task.Instant {
 func (h *host) start() {
 	st := storetest.OpenUnclosed(h.t, h.dir)
 	h.store = st
-	r := runner.New(runner.Config{
+	r, err := runner.New(context.Background(), runner.Config{
 		Store: unlucky{st, h.luck}, Images: puller{}, Runtime: h.fake, Realm: storetest.Realm,
 		Capacity: task.Size{CPU: 2048, Memory: 4096}, Largest: task.Size{CPU: 2048, Memory: 4096},
 		Arch: "X86_64", Log: zap.NewNop(), Now: h.now, NewID: task.NewID,
 	})
+	if err != nil {
+		h.t.Fatal(err)
+	}
 	h.runner = r
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})

@@ -126,11 +126,14 @@ func serve(ctx context.Context, config serverConfig, log *zap.Logger) error {
 	if err != nil {
 		return err
 	}
-	tasks := runner.New(runner.Config{
+	tasks, err := runner.New(ctx, runner.Config{
 		Store: st, Images: pulls, Runtime: sandboxes, Realm: realm,
 		Capacity: config.capacity(whole), Largest: config.largest(whole), PIDs: config.PIDsLimit, Arch: architecture(),
 		Log: log.Named("runner"), Now: clock.now, NewID: task.NewID,
 	})
+	if err != nil {
+		return err
+	}
 	retention := runner.Retention{Archive: st, Logs: logs.Dir(dirs.logs), Keep: config.Retention, Log: log.Named("retention"), Now: time.Now}
 	meter := billing.NewMeter(billing.Config{
 		Journal: st, Ledger: st, Probe: probe{sandboxes}, Prices: billing.BuiltIn(), Log: log.Named("meter"), Clock: clock.now,

@@ -56,7 +56,7 @@ func (r *Runtime) Create(ctx context.Context, c isolation.Container) error {
 		return err
 	}
 	if !there {
-		return fault.New(fault.Conflict, "task %s is not provisioned", c.Task)
+		return fault.Wrap(fault.Conflict, isolation.ErrNotProvisioned, "task %s is not provisioned", c.Task)
 	}
 	dir, id := r.containerDir(c.Task, c.Name), runtimeID(c.Task, c.Name)
 	if known, found, err := load[containerRecord](dir, containerFile); err != nil {

@@ -132,7 +132,7 @@ func (f *Fake) create(c isolation.Container) error {
 	defer f.mu.Unlock()
 	w := f.worlds[c.Task]
 	if w == nil || !w.provisioned {
-		return fault.New(fault.Conflict, "task %s is not provisioned", c.Task)
+		return fault.Wrap(fault.Conflict, isolation.ErrNotProvisioned, "task %s is not provisioned", c.Task)
 	}
 	if w.containers[c.Name] != nil {
 		return nil

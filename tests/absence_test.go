@@ -1,0 +1,170 @@
+package tests
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"berth/task"
+)
+
+// charged is how long the task is charged for.
+func charged(t task.Task) time.Duration { return t.StoppedAt.Sub(t.PullStartedAt) }
+
+// away ends the server, lets time pass and starts another one.
+func (h *host) away(d time.Duration) {
+	h.crash()
+	time.Sleep(d)
+	h.start()
+	time.Sleep(5 * time.Minute)
+}
+
+func between(t *testing.T, what string, got, least, most time.Duration) {
+	t.Helper()
+	if got < least || got > most {
+		t.Errorf("%s: %v, want %v to %v", what, got, least, most)
+	}
+}
+
+// Ensure nobody pays for the time in which a process was lost and no server was
+// there to see it.
+func TestLostWhileAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHost(t, nil)
+		id := h.submit(task.Run{}, main("sleep", "24h")).ID
+		time.Sleep(30 * time.Second)
+		h.crash()
+		if err := h.fake.Lose(id, "main"); err != nil {
+			t.Fatal(err)
+		}
+		h.away(5 * time.Hour)
+		got := h.task(id)
+		if got.LastStatus != task.Stopped || got.StopCode != task.Infrastructure {
+			t.Errorf("%s %s", got.LastStatus, got.StopCode)
+		}
+		between(t, "charged for 30 s of life, with a beat every 5 s", charged(got), 25*time.Second, 31*time.Second)
+	})
+}
+
+// Ensure a process that is lost under a server's eyes is charged for until then.
+func TestLostWhileWatched(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHost(t, nil)
+		id := h.submit(task.Run{}, main("sleep", "24h")).ID
+		time.Sleep(30 * time.Second)
+		h.away(time.Hour)
+		if err := h.fake.Lose(id, "main"); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		between(t, "charged", charged(h.task(id)), time.Hour+5*time.Minute, time.Hour+6*time.Minute)
+	})
+}
+
+// Ensure a server that dies before it wrote down that a task runs costs the task
+// neither its time stamps nor money.
+func TestKilledWhileActivating(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		slow := true
+		h := newHost(t, func(call string, _ task.ID) error {
+			if call == "start" && slow {
+				time.Sleep(5 * time.Second)
+			}
+			return nil
+		})
+		id := h.submit(task.Run{}, main("sleep", "90s")).ID
+		time.Sleep(2 * time.Second)
+		if got := h.task(id).LastStatus; got != task.Activating {
+			t.Fatalf("the task is %s already", got)
+		}
+		h.crash()
+		slow = false
+		h.away(time.Hour)
+		got := h.task(id)
+		between(t, "the container ran", got.Containers[0].ExitedAt.Sub(got.Containers[0].StartedAt), 90*time.Second, 90*time.Second)
+		between(t, "the task ran", got.Containers[0].ExitedAt.Sub(got.StartedAt), 85*time.Second, 90*time.Second)
+		between(t, "charged", charged(got), 90*time.Second, 100*time.Second)
+	})
+}
+
+// Ensure an essential container that ends while others still wait for what they
+// depend on, and no server is there, ends the task at that moment.
+func TestEndedWhileActivating(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHost(t, nil)
+		no := false
+		prepare, late := main("sleep", "20s"), main("sleep", "1s")
+		prepare.Name, prepare.Essential = "prepare", &no
+		late.Name, late.Essential = "late", &no
+		late.DependsOn = []task.Dependency{{Container: "prepare", Condition: task.DependComplete}}
+		id := h.submit(task.Run{}, main("sleep", "10s"), prepare, late).ID
+		time.Sleep(5 * time.Second)
+		h.away(time.Hour)
+		got := h.task(id)
+		if got.LastStatus != task.Stopped || got.StopCode != task.EssentialExited {
+			t.Errorf("%s %s %s", got.LastStatus, got.StopCode, got.StoppedReason)
+		}
+		between(t, "charged", charged(got), 10*time.Second, 21*time.Second)
+	})
+}
+
+// Ensure what is known of containers is kept when a task is stopped before all of
+// them run.
+func TestOutcomesOfAnUnfinishedStart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHost(t, nil)
+		no := false
+		prepare, late := main("sleep", "200s"), main("sleep", "1s")
+		prepare.Name, prepare.Essential = "prepare", &no
+		late.Name = "late"
+		late.DependsOn = []task.Dependency{{Container: "prepare", Condition: task.DependComplete}}
+		id := h.submit(task.Run{}, prepare, late).ID
+		time.Sleep(20 * time.Second)
+		if _, err := h.runner.Stop(t.Context(), id, ""); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * time.Minute)
+		got := h.task(id)
+		if c := got.Container("prepare"); c.StartedAt.IsZero() || c.RuntimeID == "" || c.ExitCode == nil || !c.StartedAt.Before(c.ExitedAt) {
+			t.Errorf("of the container that ran is known: %+v", c)
+		}
+		if c := got.Container("late"); !c.StartedAt.IsZero() || c.ExitCode != nil {
+			t.Errorf("of the container that did not run is known: %+v", c)
+		}
+	})
+}
+
+// Ensure a restart admits no task beside those that run already, whatever the order
+// of their IDs: two requests at once can be written down in the other order.
+func TestRestartDoesNotOvercommit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHost(t, nil)
+		d, err := h.store.Register(t.Context(), task.Definition{Family: "sim", CPU: "2048", Memory: "4096", ContainerDefinitions: []task.ContainerDefinition{main("sleep", "1h")}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var made [2][]task.Task
+		for i := range made {
+			if _, made[i], err = h.runner.Preview(t.Context(), task.Run{Definition: d.ARN}); err != nil { // what Submit does first
+				t.Fatal(err)
+			}
+		}
+		for _, i := range []int{1, 0} {
+			if _, err := h.store.Create(t.Context(), made[i], nil, "", ""); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Second)
+		}
+		check := func(when string) {
+			t.Helper()
+			if a, b := h.task(made[0][0].ID).LastStatus, h.task(made[1][0].ID).LastStatus; a != task.Provisioning || b != task.Running {
+				t.Errorf("%s the first is %s and the second %s", when, a, b)
+			}
+		}
+		check("before")
+		h.crash()
+		h.start()
+		time.Sleep(5 * time.Second)
+		check("after")
+	})
+}
