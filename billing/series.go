@@ -61,6 +61,11 @@ func (s *series) end(at time.Time, final *task.Counters) {
 	if final == nil {
 		return
 	}
+	// A kernel without memory.peak (before 5.19) has us remember it, and the final
+	// reading is of one who was not there before.
+	reading := *final
+	reading.MemoryPeakBytes = max(reading.MemoryPeakBytes, s.last.Counters.MemoryPeakBytes)
+	final = &reading
 	at = at.Truncate(time.Millisecond).UTC()
 	if at.Sub(s.last.At) < sampleGap && !s.last.At.IsZero() {
 		if s.last.Counters == *final {

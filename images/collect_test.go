@@ -60,7 +60,7 @@ func TestCollectIsSafe(t *testing.T) {
 			if _, err := s.Collect(t.Context(), -time.Hour); err != nil {
 				t.Error(err)
 			}
-			err := s.Remove(t.Context(), h.host+"/app:v0")
+			err := s.Remove(t.Context(), h.host+"/app:v0", false)
 			if k := fault.KindOf(err); err != nil && k != fault.Conflict && k != fault.NotFound {
 				t.Error(err)
 			}
@@ -84,18 +84,25 @@ func TestRemove(t *testing.T) {
 	pull(t, s, h.host+"/app:v2", want)
 	use.add(want, 1)
 	for image, kind := range map[string]fault.Kind{want: fault.Conflict, h.host + "/none": fault.NotFound, "A": fault.Invalid} {
-		if err := s.Remove(t.Context(), image); fault.KindOf(err) != kind || err == nil {
+		if err := s.Remove(t.Context(), image, false); fault.KindOf(err) != kind || err == nil {
 			t.Errorf("remove %s: %v", image, err)
 		}
 	}
-	if err := s.Remove(t.Context(), h.host+"/app:v2"); err != nil {
+	if err := s.Remove(t.Context(), h.host+"/app:v2", false); err != nil {
 		t.Errorf("one of two tags: %v", err)
 	}
-	if err := s.Remove(t.Context(), h.host+"/app:v1"); fault.KindOf(err) != fault.Conflict {
+	if err := s.Remove(t.Context(), h.host+"/app:v1", false); fault.KindOf(err) != fault.Conflict {
 		t.Errorf("the last tag: %v", err)
 	}
+	if err := s.Remove(t.Context(), h.host+"/app:v1", true); err != nil {
+		t.Errorf("by force: %v", err)
+	}
+	if err := s.Remove(t.Context(), want, true); fault.KindOf(err) != fault.NotFound {
+		t.Errorf("what was removed by force is still there: %v", err)
+	}
 	use.add(want, -1)
-	if err := s.Remove(t.Context(), h.host+"/app:v1"); err != nil {
+	pull(t, s, h.host+"/app:v1", want)
+	if err := s.Remove(t.Context(), h.host+"/app:v1", false); err != nil {
 		t.Error(err)
 	}
 	if n, err := s.occupied(t.Context()); err != nil || n != 0 {

@@ -152,7 +152,7 @@ func TestImportSharesLayersWithPulled(t *testing.T) {
 	if err != nil || len(got) != 1 || !strings.HasSuffix(ref, got[0].Digest) {
 		t.Fatalf("got %+v, %v, want the digest of %s", got, err, ref)
 	}
-	if err := s.Remove(t.Context(), h.host+"/app"); err != nil {
+	if err := s.Remove(t.Context(), h.host+"/app", false); err != nil {
 		t.Fatal(err)
 	}
 	mine, err := s.Pull(t.Context(), "mine")

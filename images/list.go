@@ -126,9 +126,10 @@ func (s *Store) image(ctx context.Context, inv inventory, n name, img images.Ima
 }
 
 // Remove deletes an image by its tag or digest reference; the last tag takes the
-// image with it. An image that an unfinished task needs is fault.Conflict, one
-// that is not here fault.NotFound.
-func (s *Store) Remove(ctx context.Context, image string) error {
+// image with it. An image that an unfinished task needs is fault.Conflict unless
+// force is set: what runs of it runs on, and a task that has yet to start may have to
+// pull it again. One that is not here is fault.NotFound.
+func (s *Store) Remove(ctx context.Context, image string, force bool) error {
 	n, err := parseName(image)
 	if err != nil {
 		return fault.Wrap(fault.Invalid, err, "%q is not an image name: %v", image, err)
@@ -146,12 +147,12 @@ func (s *Store) Remove(ctx context.Context, image string) error {
 	ref := n.at(img.Target.Digest)
 	tags := inv.tags(ref)
 	if n.tag != "" && len(tags) > 1 {
-		if inv.used[n.String()] {
+		if inv.used[n.String()] && !force {
 			return fault.New(fault.Conflict, "image %s is needed by a task that has not stopped", n)
 		}
 		return s.delete(ctx, n.String())
 	}
-	if inv.inUse(ref) {
+	if inv.inUse(ref) && !force {
 		return fault.New(fault.Conflict, "image %s is needed by a task that has not stopped", n)
 	}
 	if err := s.delete(ctx, append(tags, ref)...); err != nil {

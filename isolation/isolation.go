@@ -99,6 +99,10 @@ type Started struct {
 // fault.Conflict.
 var ErrNotProvisioned = errors.New("there is no world of the task")
 
+// ErrNoImage is in the error of Create when the container's image is not on this host.
+// The kind of the error is fault.NotFound.
+var ErrNoImage = errors.New("no such image on this host")
+
 // Runtime runs tasks. Methods are safe for concurrent use, also for one task.
 //
 // Errors of kind fault.Invalid and fault.NotFound that Create and Start return

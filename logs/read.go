@@ -56,6 +56,24 @@ func (d Dir) Container(id task.ID, name string) string {
 	return filepath.Join(string(d), string(id), name)
 }
 
+// Tasks returns the tasks of which there are logs.
+func (d Dir) Tasks() ([]task.ID, error) {
+	entries, err := os.ReadDir(string(d))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("list logs: %w", err)
+	}
+	var ids []task.ID
+	for _, e := range entries {
+		if id, err := task.ParseID(e.Name()); err == nil {
+			ids = append(ids, id)
+		}
+	}
+	return ids, nil
+}
+
 // Remove deletes the log of a task. If there is none, Remove does nothing.
 func (d Dir) Remove(id task.ID) error {
 	if _, err := task.ParseID(string(id)); err != nil {

@@ -2,6 +2,8 @@ package runner
 
 import (
 	"context"
+	"errors"
+	"maps"
 	"sync"
 	"time"
 
@@ -18,12 +20,17 @@ type starter struct {
 	t        task.Task
 	plans    []task.ContainerPlan // dependencies first
 	started  map[string]chan struct{}
+	settled  chan struct{} // closed when containers that depend on others may be looked at
 	mu       sync.Mutex
 	outcomes map[string]task.Outcome
+	early    map[string]task.Exit // of essential containers that ended before all had started
 }
 
 func newStarter(r *Runner, t task.Task, plans []task.ContainerPlan) *starter {
-	s := &starter{r: r, t: t, plans: plans, started: make(map[string]chan struct{}), outcomes: make(map[string]task.Outcome)}
+	s := &starter{
+		r: r, t: t, plans: plans, started: make(map[string]chan struct{}), settled: make(chan struct{}),
+		outcomes: make(map[string]task.Outcome), early: make(map[string]task.Exit),
+	}
 	for _, p := range plans {
 		s.started[p.Name] = make(chan struct{})
 	}
@@ -40,7 +47,7 @@ func (e errEssentialExited) Error() string { return "essential container " + e.c
 // process, and then starts them.
 func (s *starter) run(ctx context.Context) error {
 	for _, p := range s.plans {
-		if err := s.r.Runtime.Create(ctx, s.container(p)); err != nil {
+		if err := s.create(ctx, s.container(p)); err != nil {
 			return containerError{p.Name, err}
 		}
 	}
@@ -50,8 +57,16 @@ func (s *starter) run(ctx context.Context) error {
 	defer done(nil)
 
 	g, gctx := errgroup.WithContext(ctx)
+	var first sync.WaitGroup // those that depend on no other
 	for _, p := range s.plans {
+		independent := len(p.DependsOn) == 0
+		if independent {
+			first.Add(1)
+		}
 		g.Go(func() error {
+			if independent {
+				defer first.Done()
+			}
 			for _, d := range p.DependsOn {
 				if err := s.await(gctx, p.Name, d); err != nil {
 					return err
@@ -60,22 +75,83 @@ func (s *starter) run(ctx context.Context) error {
 			if err := s.start(gctx, p); err != nil {
 				return containerError{p.Name, err}
 			}
-			if p.Essential && s.waits() {
-				guards.Go(func() {
-					if exit, err := s.r.Runtime.Wait(gctx, s.t.ID, p.Name); err == nil {
-						s.ended(p.Name, exit)
-						done(errEssentialExited{p.Name})
-					}
-				})
+			if !p.Essential || !s.waits() {
+				return nil
 			}
+			if s.again() && s.over(gctx, p.Name, glance) {
+				return errEssentialExited{p.Name}
+			}
+			guards.Go(func() {
+				if s.over(gctx, p.Name, 0) {
+					done(errEssentialExited{p.Name})
+				}
+			})
 			return nil
 		})
 	}
+	if s.again() {
+		first.Wait()
+	}
+	close(s.settled)
 	err := g.Wait()
-	if early, ok := context.Cause(ctx).(errEssentialExited); ok && err != nil {
+	early, ok := context.Cause(ctx).(errEssentialExited)
+	if err != nil && (ok || errors.As(err, &early)) {
 		return fault.Wrap(fault.Conflict, early, "%s", task.ReasonEssentialExited)
 	}
 	return err
+}
+
+// glance is how long a container that an earlier server started is looked at, whether
+// it has ended, before others that it may be pointless to start.
+const glance = time.Second
+
+// again reports whether an earlier server may have started some of the containers.
+func (s *starter) again() bool {
+	return s.t.PullStoppedAt.Before(s.t.Clock.Project(s.r.began))
+}
+
+// over waits for the end of an essential container, for so long or, if patience is 0,
+// as long as others start.
+func (s *starter) over(ctx context.Context, name string, patience time.Duration) bool {
+	if patience > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, patience)
+		defer cancel()
+	}
+	exit, err := s.r.Runtime.Wait(ctx, s.t.ID, name)
+	if err != nil {
+		return false
+	}
+	exit.At = s.r.onTimeline(s.t, exit.At)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.early[name] = exit
+	return true
+}
+
+// all returns what became of the containers, also of those whose end will be found
+// again if the task runs.
+func (s *starter) all() map[string]task.Outcome {
+	all := maps.Clone(s.outcomes)
+	for name, exit := range s.early {
+		o := all[name]
+		o.Exit = &exit
+		all[name] = o
+	}
+	return all
+}
+
+// create makes one container. Its image may have been removed since it was pulled for
+// this task: by force, or because its tag has moved on while others were pulled.
+func (s *starter) create(ctx context.Context, c isolation.Container) error {
+	err := s.r.Runtime.Create(ctx, c)
+	if !errors.Is(err, isolation.ErrNoImage) {
+		return err
+	}
+	if _, err := s.r.Images.Pull(ctx, c.Image); err != nil {
+		return err
+	}
+	return s.r.Runtime.Create(ctx, c)
 }
 
 // waits reports whether some container may have to wait for the end of another.
@@ -113,10 +189,12 @@ func (s *starter) await(ctx context.Context, name string, d task.Dependency) err
 			"TaskFailedToStart: dependency graph: container ordering dependency [%s] for target [%s] has timed out.", d.Container, name))
 		defer cancel()
 	}
-	select {
-	case <-s.started[d.Container]:
-	case <-ctx.Done():
-		return context.Cause(ctx)
+	for _, done := range []chan struct{}{s.settled, s.started[d.Container]} {
+		select {
+		case <-done:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
 	}
 	if d.Condition == task.DependStart {
 		return nil

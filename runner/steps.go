@@ -62,7 +62,7 @@ func (r *Runner) start(wanted context.Context, t task.Task) (task.Transition, er
 	}
 	s := newStarter(r, t, task.Plan(d, t))
 	if err := s.run(wanted); err != nil {
-		return r.startFailed(wanted, t, err, slices.Contains(users, fault.KindOf(err)), s.outcomes)
+		return r.startFailed(wanted, t, err, slices.Contains(users, fault.KindOf(err)), s.all())
 	}
 	return task.Started(r.stamp(t, slices.Collect(maps.Values(s.outcomes))...), s.outcomes), nil
 }

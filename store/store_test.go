@@ -151,7 +151,7 @@ func TestDefinitions(t *testing.T) {
 func TestPrune(t *testing.T) {
 	s, ctx := storetest.Open(t, t.TempDir()), t.Context()
 	old, young := newTask(t), newTask(t)
-	if _, err := s.Create(ctx, []task.Task{old, young}, nil, "", ""); err != nil {
+	if _, err := s.Create(ctx, []task.Task{old, young}, nil, "token", "hash"); err != nil {
 		t.Fatal(err)
 	}
 	for tk := old; !tk.LastStatus.Final(); {
@@ -176,6 +176,9 @@ func TestPrune(t *testing.T) {
 	}
 	if _, err := s.Task(ctx, old.ID); fault.KindOf(err) != fault.NotFound {
 		t.Errorf("still there: %v", err)
+	}
+	if got, err := s.Requested(ctx, "token", "hash"); fault.KindOf(err) != fault.Conflict {
+		t.Errorf("a token whose tasks are forgotten in part stands for %v, %v", got, err)
 	}
 	for ev, err := range s.Follow(ctx, 0) {
 		if err != nil || ev.Task.ID != young.ID {

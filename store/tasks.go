@@ -90,7 +90,7 @@ func requested(ctx context.Context, q querier, token, hash string) ([]task.Task,
 	for _, id := range ids {
 		t, err := find(ctx, q, id)
 		if fault.KindOf(err) == fault.NotFound {
-			continue // It was kept long enough and is gone.
+			return nil, fault.New(fault.Conflict, "the client token %q made the tasks %s, which were kept long enough and are forgotten; use another one", token, list)
 		}
 		if err != nil {
 			return nil, err

@@ -301,3 +301,16 @@ func FuzzParseDefinition(f *testing.F) {
 		}
 	})
 }
+
+// Ensure no task can ask for what its CPU limit would not hold.
+func TestRealTime(t *testing.T) {
+	for hard, want := range map[int]string{0: "", 1: "taskDefinition.containerDefinitions[0].ulimits[0]", -1: "taskDefinition.containerDefinitions[0].ulimits[0]"} {
+		d, err := ParseDefinition(with(t, "containerDefinitions.0.ulimits", []any{map[string]any{"name": "rtprio", "softLimit": 0, "hardLimit": hard}}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := Unsupported(d, Run{}, "X86_64"); fault.FieldOf(err) != want || (err != nil) != (want != "") {
+			t.Errorf("rtprio up to %d: %v", hard, err)
+		}
+	}
+}

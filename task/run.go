@@ -258,6 +258,11 @@ func Unsupported(d Definition, r Run, arch string) error {
 		case len(c.CredentialSpecs) > 0:
 			return not(at+"credentialSpecs", "credentialSpecs")
 		}
+		for j, u := range c.Ulimits {
+			if u.Name == "rtprio" && (u.SoftLimit != 0 || u.HardLimit != 0) {
+				return fault.At(fmt.Sprintf("%sulimits[%d]", at, j), "a real-time process is not held by the limit of its task's CPU, so rtprio can only be 0")
+			}
+		}
 		for j, dep := range c.DependsOn {
 			if dep.Condition == DependHealthy {
 				return not(fmt.Sprintf("%sdependsOn[%d].condition", at, j), "waiting for HEALTHY")

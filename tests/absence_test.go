@@ -5,6 +5,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"berth/fault"
+	"berth/isolation"
 	"berth/task"
 )
 
@@ -166,5 +168,24 @@ func TestRestartDoesNotOvercommit(t *testing.T) {
 		h.start()
 		time.Sleep(5 * time.Second)
 		check("after")
+	})
+}
+
+// Ensure an image that was removed after it was pulled for a task is pulled again.
+func TestImageRemovedBeforeCreate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		gone := true
+		h := newHost(t, func(call string, _ task.ID) error {
+			if call == "create" && gone {
+				gone = false
+				return fault.Wrap(fault.NotFound, isolation.ErrNoImage, "not here")
+			}
+			return nil
+		})
+		id := h.submit(task.Run{}, main("sleep", "1s")).ID
+		time.Sleep(time.Minute)
+		if got := h.task(id); gone || got.StopCode != task.EssentialExited {
+			t.Errorf("%v: %s %s", gone, got.StopCode, got.StoppedReason)
+		}
 	})
 }

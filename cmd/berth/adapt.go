@@ -127,8 +127,8 @@ func (s imageStore) Pulls(ctx context.Context) iter.Seq2[[]task.PullProgress, er
 	}
 }
 
-func (s imageStore) Remove(ctx context.Context, name string, _ bool) error {
-	return s.Store.Remove(ctx, name)
+func (s imageStore) Remove(ctx context.Context, name string, force bool) error {
+	return s.Store.Remove(ctx, name, force)
 }
 
 func (s imageStore) Collect(ctx context.Context) (api.Collected, error) {

@@ -109,7 +109,7 @@ func (r *Runtime) findImage(ctx context.Context, ref string) (images.Image, erro
 		return images.Image{}, fmt.Errorf("look for image %s: %w", ref, err)
 	}
 	if len(all) == 0 {
-		return images.Image{}, fault.New(fault.NotFound, "CannotCreateContainerError: image %s is not on this host", ref)
+		return images.Image{}, fault.Wrap(fault.NotFound, isolation.ErrNoImage, "CannotCreateContainerError: image %s is not on this host", ref)
 	}
 	return all[0], nil
 }

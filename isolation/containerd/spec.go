@@ -181,11 +181,19 @@ var ulimits = map[string]string{
 // as far as asked, the container gets what is possible: a host that is itself a
 // container should not for that be unable to run anything.
 func (r *Runtime) rlimits(want []isolation.Ulimit) ([]specs.POSIXRlimit, error) {
-	limits := []specs.POSIXRlimit{{Type: "RLIMIT_NOFILE", Soft: defaultFiles, Hard: defaultFiles}}
+	limits := []specs.POSIXRlimit{
+		{Type: "RLIMIT_NOFILE", Soft: defaultFiles, Hard: defaultFiles},
+		// The CPU limit holds ordinary processes only: whoever may become a real-time
+		// one takes the host's CPUs, and whatever we were started with is inherited.
+		{Type: "RLIMIT_RTPRIO"},
+	}
 	for _, u := range want {
 		name, ok := ulimits[u.Name]
 		if !ok || u.Soft > u.Hard {
 			return nil, fault.New(fault.Invalid, "CannotCreateContainerError: ulimit %s=%d:%d is not one", u.Name, u.Soft, u.Hard)
+		}
+		if u.Name == "rtprio" && u.Hard > 0 {
+			return nil, fault.New(fault.Invalid, "CannotCreateContainerError: ulimit rtprio can only be 0")
 		}
 		limit := specs.POSIXRlimit{Type: name, Soft: u.Soft, Hard: u.Hard}
 		if i := slices.IndexFunc(limits, func(l specs.POSIXRlimit) bool { return l.Type == name }); i >= 0 {

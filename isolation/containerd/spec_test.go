@@ -80,14 +80,14 @@ func TestCapabilities(t *testing.T) {
 func TestRlimits(t *testing.T) {
 	r := &Runtime{Config: Config{Log: zap.NewNop()}}
 	got, err := r.rlimits([]isolation.Ulimit{{Name: "nofile", Soft: 10, Hard: 20}, {Name: "core"}})
-	want := []specs.POSIXRlimit{{Type: "RLIMIT_NOFILE", Soft: 10, Hard: 20}, {Type: "RLIMIT_CORE"}}
+	want := []specs.POSIXRlimit{{Type: "RLIMIT_NOFILE", Soft: 10, Hard: 20}, {Type: "RLIMIT_RTPRIO"}, {Type: "RLIMIT_CORE"}}
 	if err != nil || !slices.Equal(got, want) {
 		t.Errorf("rlimits = %v, %v; want %v", got, err, want)
 	}
-	if got, err = r.rlimits(nil); err != nil || len(got) != 1 || got[0].Hard > defaultFiles || got[0].Soft > got[0].Hard {
+	if got, err = r.rlimits(nil); err != nil || len(got) != 2 || got[1].Hard != 0 || got[0].Hard > defaultFiles || got[0].Soft > got[0].Hard {
 		t.Errorf("default rlimits = %v, %v", got, err)
 	}
-	for _, u := range []isolation.Ulimit{{Name: "NOFILE"}, {Name: "nofile", Soft: 2, Hard: 1}, {}} {
+	for _, u := range []isolation.Ulimit{{Name: "NOFILE"}, {Name: "nofile", Soft: 2, Hard: 1}, {Name: "rtprio", Soft: 0, Hard: 99}, {}} {
 		if got, err := r.rlimits([]isolation.Ulimit{u}); fault.KindOf(err) != fault.Invalid {
 			t.Errorf("%+v: %v, %v; want a refusal", u, got, err)
 		}

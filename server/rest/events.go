@@ -2,6 +2,7 @@ package rest
 
 import (
 	"context"
+	"math"
 	"strconv"
 
 	"berth/fault"
@@ -29,10 +30,16 @@ func (s *server) events(ctx context.Context, in *eventsIn, out *stream[task.Even
 	if !given || seq > head { // A reader may be ahead of a journal that lost its tail.
 		seq = head
 	}
+	end := task.Seq(math.MaxInt64) // where the journal says nothing more of the task
 	if in.Task != nil {
 		t, err := s.Journal.Task(ctx, in.Task.ID)
 		if err != nil {
 			return err
+		}
+		if t.LastStatus.Final() {
+			if end, err = s.Journal.LastSeq(ctx); err != nil {
+				return err
+			}
 		}
 		if !given {
 			if err := out.send(id(head), "task", task.Event{Seq: head, At: s.Now(), Task: t}, nil); err != nil {
@@ -46,17 +53,22 @@ func (s *server) events(ctx context.Context, in *eventsIn, out *stream[task.Even
 	if err := out.begin(); err != nil {
 		return err
 	}
+	if seq >= end {
+		return nil // A browser that has read the end comes back all the same.
+	}
 	for ev, err := range s.Journal.Follow(ctx, seq) {
 		if err != nil {
 			return err
 		}
-		if in.Task != nil && ev.Task.ID != in.Task.ID {
-			continue
+		if in.Task == nil || ev.Task.ID == in.Task.ID {
+			if err := out.send(id(ev.Seq), "task", ev, nil); err != nil {
+				return err
+			}
+			if in.Task != nil && ev.Task.LastStatus.Final() {
+				return nil
+			}
 		}
-		if err := out.send(id(ev.Seq), "task", ev, nil); err != nil {
-			return err
-		}
-		if in.Task != nil && ev.Task.LastStatus.Final() {
+		if ev.Seq >= end {
 			return nil
 		}
 	}

@@ -42,7 +42,7 @@ func (s *server) logs(ctx context.Context, in *logsIn, out *stream[api.LogLine])
 	if in.Stream != "" {
 		q.Streams = []string{in.Stream}
 	}
-	if in.Tail != nil {
+	if in.Tail != nil && in.LastID == "" { // A browser that comes back asks for the same tail, and wants what it missed.
 		q.Tail = tail(*in.Tail)
 	}
 	if q.After == "" {

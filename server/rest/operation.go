@@ -73,8 +73,10 @@ func flow[In, Item any](s *server, method, path, summary string, formats []strin
 			st := newStream[Item](s, c, formats)
 			stop := context.AfterFunc(s.lifetime, cancel) // A server that stops ends its streams.
 			defer stop()
-			err := f(ctx, &v, st)
-			st.close()
+			err := func() error {
+				defer st.close() // also when f panics: nothing may be written after that
+				return f(ctx, &v, st)
+			}()
 			switch {
 			case s.lifetime.Err() != nil && ctx.Err() != nil:
 				st.fail(errStopping)

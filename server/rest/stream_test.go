@@ -84,6 +84,22 @@ func TestEventsResume(t *testing.T) {
 	if got := strings.Join(fields(rec.Body.String(), "id"), " "); got != "8" {
 		t.Errorf("the stream of a stopped task has %s", got)
 	}
+	// A browser that read the end comes back, and must not wait for more.
+	synctest.Test(t, func(t *testing.T) {
+		for _, at := range []string{"8", "9", "99"} {
+			over := make(chan string)
+			go func() { over <- w.stream("/events?task="+first, api.LastEventID, at).Body.String() }()
+			synctest.Wait()
+			select {
+			case got := <-over:
+				if len(fields(got, "id")) > 0 {
+					t.Errorf("after %s comes %q", at, got)
+				}
+			default:
+				t.Fatalf("the stream after %s does not end", at)
+			}
+		}
+	})
 	var ev task.Event
 	if err := json.Unmarshal([]byte(fields(rec.Body.String(), "data")[0]), &ev); err != nil || ev.Task.LastStatus != task.Stopped {
 		t.Errorf("event %+v, %v", ev, err)
@@ -144,6 +160,10 @@ func TestLogs(t *testing.T) {
 	sse := w.stream(path+"?follow=true", "Accept", api.SSE, api.LastEventID, "main:1:2")
 	if got := strings.Join(fields(sse.Body.String(), "id"), " "); got != "main:1:3 main:1:4" {
 		t.Errorf("resumed with %s", got)
+	}
+	sse = w.stream(path+"?tail=0&follow=true", "Accept", api.SSE, api.LastEventID, "main:1:2")
+	if got := strings.Join(fields(sse.Body.String(), "id"), " "); got != "main:1:3 main:1:4" {
+		t.Errorf("a browser that asked for a tail resumed with %s", got)
 	}
 	if got := w.stream(path+"?tail=1", "Accept", "text/plain").Body.String(); got != "oops\n" {
 		t.Errorf("tail: %q", got)

@@ -15,6 +15,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -176,26 +177,50 @@ type identity struct {
 // adopt returns the containerd that an earlier process of ours started, or nil.
 func (d *Daemon) adopt() (*process, error) {
 	text, err := os.ReadFile(d.pidFile())
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("look for a running containerd: %w", err)
 	}
 	var known identity
-	if err := json.Unmarshal(text, &known); err != nil {
-		return nil, nil // It was cut short in writing; what it named got no further.
+	if err == nil && json.Unmarshal(text, &known) == nil {
+		if p, err := open(known.PID); err == nil {
+			if now, err := identify(known.PID); err == nil && now == known {
+				p.adopted = true
+				return p, nil
+			}
+			p.close()
+		}
 	}
-	p, err := open(known.PID)
+	return d.find()
+}
+
+// find looks for a containerd of ours that no PID file names: whoever started it died
+// right after. Another one beside it would wait for its database for ever.
+func (d *Daemon) find() (*process, error) {
+	lines, err := filepath.Glob("/proc/[0-9]*/cmdline")
 	if err != nil {
-		return nil, nil // It is gone.
+		return nil, fmt.Errorf("look for a running containerd: %w", err)
 	}
-	if now, err := identify(known.PID); err != nil || now != known {
-		p.close()
-		return nil, nil
+	want := strings.Join([]string{d.program(), "--config", d.configFile(), ""}, "\x00")
+	for _, path := range lines {
+		if line, err := os.ReadFile(path); err != nil || string(line) != want {
+			continue
+		}
+		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(path)))
+		if err != nil {
+			continue
+		}
+		p, err := open(pid)
+		if err != nil {
+			continue // It has just ended.
+		}
+		p.adopted = true
+		if err := d.writePIDFile(pid); err != nil {
+			p.close()
+			return nil, fmt.Errorf("adopt containerd: %w", err)
+		}
+		return p, nil
 	}
-	p.adopted = true
-	return p, nil
+	return nil, nil
 }
 
 func (d *Daemon) start() (*process, error) {

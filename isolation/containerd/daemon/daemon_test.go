@@ -10,6 +10,8 @@ import (
 	"go.uber.org/zap"
 
 	"berth/fault"
+	"os/exec"
+	"time"
 )
 
 func config(t *testing.T) Config {
@@ -84,6 +86,51 @@ func TestConfigurationStaysInOurDirectories(t *testing.T) {
 		}
 	}
 	look("", got)
+}
+
+// standIn makes this test's own program wait instead, whatever its arguments are.
+const standIn = "BERTH_TEST_STAND_IN"
+
+func init() {
+	if os.Getenv(standIn) != "" {
+		time.Sleep(time.Minute)
+		os.Exit(0)
+	}
+}
+
+// Ensure a containerd whose PID file was never written is found, and no other
+// program.
+func TestContainerdWithoutPIDFile(t *testing.T) {
+	d, err := Open(config(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	begin := func(args ...string) *exec.Cmd {
+		c := exec.Command("/proc/self/exe")
+		c.Args, c.Env = args, append(os.Environ(), standIn+"=1")
+		if err := c.Start(); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { c.Process.Kill(); c.Wait() })
+		return c
+	}
+	begin(d.program(), "--config", d.configFile()+".other")
+	begin("/elsewhere/containerd", "--config", d.configFile())
+	if p, err := d.adopt(); p != nil || err != nil {
+		t.Fatalf("another program is taken over: %+v, %v", p, err)
+	}
+	ours := begin(d.program(), "--config", d.configFile())
+	if err := os.WriteFile(d.pidFile(), []byte("{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // and then it has a PID file
+		p, err := d.adopt()
+		if err != nil || p == nil || p.pid != ours.Process.Pid || !p.adopted {
+			t.Fatalf("%+v, %v; want process %d", p, err, ours.Process.Pid)
+		}
+		p.close()
+	}
 }
 
 func TestPIDUsedAgainIsNotOurs(t *testing.T) {
