@@ -4,6 +4,7 @@ package containerd_test
 
 import (
 	"context"
+	"encoding/hex"
 	"fmt"
 	"net"
 	"net/netip"
@@ -24,17 +25,23 @@ import (
 type outside struct {
 	*testing.T
 	space string
+	host  string // the host's end
+	world string
+	cloud string // link-local, as a cloud's metadata service
 }
-
-const (
-	hostAddress = "198.18.77.1" // the host's end (RFC 2544: for tests of networks)
-	worldAddr   = "198.18.77.2"
-	cloudAddr   = "169.254.77.77" // as of a cloud's metadata service
-)
 
 func newOutside(t *testing.T) *outside {
 	t.Helper()
-	o := &outside{t, "berth-world-" + shared.config.Instance}
+	// Addresses of this run's own, out of those for tests of networks (RFC 2544).
+	mine, err := hex.DecodeString(shared.config.Instance)
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := func(last byte) string { return fmt.Sprintf("198.%d.%d.%d", 18+mine[0]&1, mine[1], mine[2]&^3+last) }
+	o := &outside{
+		T: t, space: "berth-world-" + shared.config.Instance,
+		host: address(1), world: address(2), cloud: fmt.Sprintf("169.254.%d.%d", mine[1], mine[2]),
+	}
 	cable := "bw" + shared.config.Instance
 	run := func(line string) {
 		t.Helper()
@@ -51,13 +58,13 @@ func newOutside(t *testing.T) *outside {
 		}
 	})
 	run(fmt.Sprintf("link add %s type veth peer name eth0 netns %s", cable, o.space))
-	run("addr add " + hostAddress + "/24 dev " + cable)
+	run("addr add " + o.host + "/30 dev " + cable)
 	run("link set " + cable + " up")
-	run(fmt.Sprintf("-n %s addr add %s/24 dev eth0", o.space, worldAddr))
-	run(fmt.Sprintf("-n %s addr add %s/32 dev eth0", o.space, cloudAddr))
+	run(fmt.Sprintf("-n %s addr add %s/30 dev eth0", o.space, o.world))
+	run(fmt.Sprintf("-n %s addr add %s/32 dev eth0", o.space, o.cloud))
 	run(fmt.Sprintf("-n %s link set eth0 up", o.space))
-	run(fmt.Sprintf("-n %s route add default via %s", o.space, hostAddress))
-	run(fmt.Sprintf("route add %s/32 via %s", cloudAddr, worldAddr))
+	run(fmt.Sprintf("-n %s route add default via %s", o.space, o.host))
+	run(fmt.Sprintf("route add %s/32 via %s", o.cloud, o.world))
 	return o
 }
 
@@ -131,8 +138,8 @@ func gatewayOf(t *testing.T, n task.Network) string {
 // the host's or another task's; and that the world does not reach it.
 func TestWhatTasksReach(t *testing.T) {
 	world := newOutside(t)
-	shop, came := world.listen(worldAddr)
-	cloud, _ := world.listen(cloudAddr)
+	shop, came := world.listen(world.world)
+	cloud, _ := world.listen(world.cloud)
 	server, n := newBox(t, small)
 	server.run(isolation.Container{Name: "server", Command: []string{"listen", "7777"}})
 	careless, err := net.Listen("tcp", "0.0.0.0:0") // a service of the host's on every address
@@ -142,8 +149,8 @@ func TestWhatTasksReach(t *testing.T) {
 	defer careless.Close()
 	_, port, _ := net.SplitHostPort(careless.Addr().String())
 
-	allowed := []string{worldAddr + ":" + shop}
-	refused := []string{n.IPv4 + ":7777", cloudAddr + ":" + cloud, gatewayOf(t, n) + ":" + port}
+	allowed := []string{world.world + ":" + shop}
+	refused := []string{n.IPv4 + ":7777", world.cloud + ":" + cloud, gatewayOf(t, n) + ":" + port}
 	addrs, err := net.InterfaceAddrs()
 	if err != nil {
 		t.Fatal(err)
@@ -161,8 +168,8 @@ func TestWhatTasksReach(t *testing.T) {
 	}
 	select {
 	case who := <-came:
-		if who != hostAddress {
-			t.Errorf("the world sees %s, want the host's address %s", who, hostAddress)
+		if who != world.host {
+			t.Errorf("the world sees %s, want the host's address %s", who, world.host)
 		}
 	case <-time.After(10 * time.Second):
 		t.Error("nobody came out")
@@ -189,7 +196,7 @@ func TestWhatTasksReach(t *testing.T) {
 // Ensure packets that a task makes itself come no further than others, whatever
 // address they say they come from, also after somebody flushed all rules.
 func TestForgedPackets(t *testing.T) {
-	newOutside(t)
+	world := newOutside(t)
 	l, err := net.ListenPacket("udp4", "0.0.0.0:0")
 	if err != nil {
 		t.Fatal(err)
@@ -216,8 +223,8 @@ func TestForgedPackets(t *testing.T) {
 	}
 	mac, gateway := link.HardwareAddr.String(), gatewayOf(t, n)
 	sent := 0
-	for _, from := range []string{n.IPv4, gateway, hostAddress, "127.0.0.1", "8.8.8.8"} {
-		for _, to := range []string{hostAddress, gateway, "127.0.0.1", "255.255.255.255"} {
+	for _, from := range []string{n.IPv4, gateway, world.host, "127.0.0.1", "8.8.8.8"} {
+		for _, to := range []string{world.host, gateway, "127.0.0.1", "255.255.255.255"} {
 			for _, hardware := range []string{mac, "ff:ff:ff:ff:ff:ff"} {
 				name := fmt.Sprint("raw", sent)
 				sent++
