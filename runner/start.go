@@ -286,8 +286,8 @@ const lookPatience = 30 * time.Second
 // stamp returns when what has just become known of t happened. That is now, with
 // exceptions for what happened while nobody watched. After a restart of the host, or
 // if a process was lost before this server began, it is the last moment at which an
-// earlier one is known to have lived. When outcomes tell of containers that began or
-// ended before this server did, it is the last of those moments. Nobody pays for the
+// earlier one is known to have lived. When outcomes tell of containers that ended
+// before this server began, it is the end of the last of them. Nobody pays for the
 // time in which we were away.
 func (r *Runner) stamp(t task.Task, outcomes ...task.Outcome) time.Time {
 	now := r.Now()
@@ -296,7 +296,7 @@ func (r *Runner) stamp(t task.Task, outcomes ...task.Outcome) time.Time {
 	}
 	var end time.Time
 	for _, o := range outcomes {
-		at := o.StartedAt
+		var at time.Time
 		switch lost := o.Ended && o.Exit == nil; {
 		case o.Exit != nil:
 			at = o.Exit.At
@@ -316,6 +316,25 @@ func (r *Runner) stamp(t task.Task, outcomes ...task.Outcome) time.Time {
 		return t.InOrder(end)
 	}
 	return t.Time(now)
+}
+
+// startedAt returns when the last of the containers that outcomes tell of started, or
+// ended if others waited for that, if an earlier server saw to it all; else now.
+func (r *Runner) startedAt(t task.Task, outcomes map[string]task.Outcome) time.Time {
+	var last time.Time
+	for _, o := range outcomes {
+		at := o.StartedAt
+		if o.Exit != nil {
+			at = o.Exit.At
+		}
+		if at.After(last) {
+			last = at
+		}
+	}
+	if last.Before(t.Clock.Project(r.began)) {
+		return t.InOrder(last)
+	}
+	return t.Time(r.Now())
 }
 
 // restarted reports whether the host restarted since t's world was made.

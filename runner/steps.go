@@ -64,7 +64,7 @@ func (r *Runner) start(wanted context.Context, t task.Task) (task.Transition, er
 	if err := s.run(wanted); err != nil {
 		return r.startFailed(wanted, t, err, slices.Contains(users, fault.KindOf(err)), s.all())
 	}
-	return task.Started(r.stamp(t, slices.Collect(maps.Values(s.outcomes))...), s.outcomes), nil
+	return task.Started(r.startedAt(t, s.outcomes), s.outcomes), nil
 }
 
 // containerError says which container an error is about.
@@ -87,7 +87,7 @@ func (r *Runner) startFailed(wanted context.Context, t task.Task, err error, fin
 		return r.stamp(t, append(slices.Collect(maps.Values(outcomes)), more...)...)
 	}
 	if wanted.Err() != nil {
-		return task.GaveUp(t, at(), task.UserInitiated, task.ReasonUserStopped, outcomes), nil
+		return task.GaveUp(t, r.stamp(t), task.UserInitiated, task.ReasonUserStopped, outcomes), nil
 	}
 	if errors.Is(err, isolation.ErrNotProvisioned) {
 		return task.GaveUp(t, at(task.Outcome{Ended: true}), task.Infrastructure, reasonRestarted, outcomes), nil

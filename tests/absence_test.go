@@ -21,6 +21,17 @@ func (h *host) away(d time.Duration) {
 	time.Sleep(5 * time.Minute)
 }
 
+// prepared returns two containers: prepare, which ends after that time, and late, which
+// waits for that.
+func prepared(after string, late task.ContainerDefinition) []task.ContainerDefinition {
+	no := false
+	prepare := main("sleep", after)
+	prepare.Name, prepare.Essential = "prepare", &no
+	late.Name = "late"
+	late.DependsOn = []task.Dependency{{Container: "prepare", Condition: task.DependComplete}}
+	return []task.ContainerDefinition{prepare, late}
+}
+
 func between(t *testing.T, what string, got, least, most time.Duration) {
 	t.Helper()
 	if got < least || got > most {
@@ -95,11 +106,9 @@ func TestEndedWhileActivating(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHost(t, nil)
 		no := false
-		prepare, late := main("sleep", "20s"), main("sleep", "1s")
-		prepare.Name, prepare.Essential = "prepare", &no
-		late.Name, late.Essential = "late", &no
-		late.DependsOn = []task.Dependency{{Container: "prepare", Condition: task.DependComplete}}
-		id := h.submit(task.Run{}, main("sleep", "10s"), prepare, late).ID
+		late := main("sleep", "1s")
+		late.Essential = &no
+		id := h.submit(task.Run{}, append(prepared("20s", late), main("sleep", "10s"))...).ID
 		time.Sleep(5 * time.Second)
 		h.away(time.Hour)
 		got := h.task(id)
@@ -110,17 +119,31 @@ func TestEndedWhileActivating(t *testing.T) {
 	})
 }
 
+// Ensure a task that is stopped while it starts is stopped then, also if an earlier
+// server began to start it.
+func TestStopWhileActivatingAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHost(t, nil)
+		id := h.submit(task.Run{}, prepared("20m", main("sleep", "1s"))...).ID
+		time.Sleep(20 * time.Second)
+		h.away(time.Minute)
+		asked := time.Now()
+		if _, err := h.runner.Stop(t.Context(), id, ""); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * time.Minute)
+		got := h.task(id)
+		between(t, "from the wish to stop until stopping", got.StoppingAt.Sub(asked), 0, time.Second)
+		between(t, "charged", charged(got), asked.Sub(got.PullStartedAt), asked.Sub(got.PullStartedAt)+31*time.Second)
+	})
+}
+
 // Ensure what is known of containers is kept when a task is stopped before all of
 // them run.
 func TestOutcomesOfAnUnfinishedStart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHost(t, nil)
-		no := false
-		prepare, late := main("sleep", "200s"), main("sleep", "1s")
-		prepare.Name, prepare.Essential = "prepare", &no
-		late.Name = "late"
-		late.DependsOn = []task.Dependency{{Container: "prepare", Condition: task.DependComplete}}
-		id := h.submit(task.Run{}, prepare, late).ID
+		id := h.submit(task.Run{}, prepared("200s", main("sleep", "1s"))...).ID
 		time.Sleep(20 * time.Second)
 		if _, err := h.runner.Stop(t.Context(), id, ""); err != nil {
 			t.Fatal(err)
