@@ -11,14 +11,16 @@ import (
 
 // Samples are packed because there are 86,400 a day of each task. The first
 // byte is the version of the form. Then each sample is a mask of the fields
-// whose value is not the one expected, in two bytes, and their differences from
+// whose value is not the one expected, as a varint, and their differences from
 // that. Expected is that time and CPU time grow as they did before, that the
 // working set grows as memory does, and that everything else stays. Arithmetic
 // wraps, so every value can be written.
-const packVersion = 1
+//
+// Version 1 had one field less, and its mask had two bytes.
+const packVersion = 2
 
 // fields is the time in milliseconds and the counters, in the order of the form.
-const fields = 16
+const fields = 17
 
 // steady are the fields that are expected to grow as they did before: the time,
 // and what counts CPU time and periods.
@@ -28,14 +30,14 @@ const memoryField, workingSetField = 5, 6
 
 // grains are what the differences of a field are usually multiples of: cgroup
 // v2 counts CPU time in microseconds, memory and disks count in pages.
-var grains = [fields]int64{1, 1000, 1000, 1, 1, 4096, 4096, 4096, 1, 1, 4096, 4096, 1, 1, 1, 1}
+var grains = [fields]int64{1, 1000, 1000, 1, 1, 4096, 4096, 4096, 1, 1, 4096, 4096, 1, 1, 1, 1, 4096}
 
 func values(s task.Sample) [fields]uint64 {
 	c := s.Counters
 	return [fields]uint64{
 		uint64(s.At.UnixMilli()), c.CPUNanos, c.ThrottledNanos, c.Periods, c.ThrottledPeriods,
 		c.MemoryBytes, c.WorkingSetBytes, c.MemoryPeakBytes, c.OOMKills, c.PIDs,
-		c.ReadBytes, c.WriteBytes, c.ReadOps, c.WriteOps, c.RxBytes, c.TxBytes,
+		c.ReadBytes, c.WriteBytes, c.ReadOps, c.WriteOps, c.RxBytes, c.TxBytes, c.EphemeralStorageBytes,
 	}
 }
 
@@ -43,7 +45,7 @@ func sampleOf(v [fields]uint64) task.Sample {
 	return task.Sample{At: time.UnixMilli(int64(v[0])).UTC(), Counters: task.Counters{
 		CPUNanos: v[1], ThrottledNanos: v[2], Periods: v[3], ThrottledPeriods: v[4],
 		MemoryBytes: v[5], WorkingSetBytes: v[6], MemoryPeakBytes: v[7], OOMKills: v[8], PIDs: v[9],
-		ReadBytes: v[10], WriteBytes: v[11], ReadOps: v[12], WriteOps: v[13], RxBytes: v[14], TxBytes: v[15],
+		ReadBytes: v[10], WriteBytes: v[11], ReadOps: v[12], WriteOps: v[13], RxBytes: v[14], TxBytes: v[15], EphemeralStorageBytes: v[16],
 	}}
 }
 
@@ -84,16 +86,16 @@ func (p *packer) add(s task.Sample) {
 		p.data = append(p.data, packVersion)
 	}
 	v := values(s)
-	at := len(p.data)
-	p.data = append(p.data, 0, 0)
-	var mask uint16
+	var mask uint64
+	var room [fields * (1 + binary.MaxVarintLen64)]byte
+	differences := room[:0]
 	for i := range v {
 		if d := v[i] - p.expected(i, &v); d != 0 {
 			mask |= 1 << i
-			p.data = appendDifference(p.data, int64(d), grains[i])
+			differences = appendDifference(differences, int64(d), grains[i])
 		}
 	}
-	binary.LittleEndian.PutUint16(p.data[at:], mask)
+	p.data = append(binary.AppendUvarint(p.data, mask), differences...)
 	p.take(v)
 }
 
@@ -111,17 +113,18 @@ func Unpack(data []byte) ([]task.Sample, error) {
 	if len(data) == 0 {
 		return nil, nil
 	}
-	if data[0] != packVersion {
-		return nil, fmt.Errorf("samples are packed in form %d and only %d is known", data[0], packVersion)
+	version := data[0]
+	if version < 1 || version > packVersion {
+		return nil, fmt.Errorf("samples are packed in form %d and only those up to %d are known", version, packVersion)
 	}
 	var p state
 	var samples []task.Sample
 	for data = data[1:]; len(data) > 0; {
-		if len(data) < 2 {
+		mask, size := maskOf(version, data)
+		if size <= 0 || mask >= 1<<fields {
 			return nil, errTruncated
 		}
-		mask := binary.LittleEndian.Uint16(data)
-		data = data[2:]
+		data = data[size:]
 		var v [fields]uint64
 		for i := range v {
 			v[i] = p.expected(i, &v)
@@ -138,6 +141,18 @@ func Unpack(data []byte) ([]task.Sample, error) {
 		samples = append(samples, sampleOf(v))
 	}
 	return samples, nil
+}
+
+// maskOf reads the mask that data begins with; size is how many bytes it has, not
+// above 0 if there are too few.
+func maskOf(version byte, data []byte) (mask uint64, size int) {
+	if version > 1 {
+		return binary.Uvarint(data)
+	}
+	if len(data) < 2 {
+		return 0, 0
+	}
+	return uint64(binary.LittleEndian.Uint16(data)), 2
 }
 
 // appendDifference writes d, which is not zero, as a zigzag varint: a number of

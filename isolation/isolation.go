@@ -29,6 +29,12 @@ type Sandbox struct {
 	ID   task.ID
 	Size task.Size // enforced by the kernel on all containers together
 	PIDs int64     // most processes and threads in the task; 0 means the default of the runtime
+
+	// Storage is how many bytes root file systems, volumes and logs of the task's
+	// containers may take together; 0 means as much as the host has. A host that
+	// cannot hold a task to it says so when it starts.
+	Storage    int64
+	Containers int // how many containers the task will have, for whose logs room is kept
 }
 
 // Container is all that a Runtime needs to know about one container. Nil and

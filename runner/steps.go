@@ -22,7 +22,9 @@ func (r *Runner) provision(ctx, wanted context.Context, t task.Task) (task.Trans
 	if err := r.capacity.wait(wanted, t.ID); err != nil {
 		return r.gaveUp(t, task.UserInitiated, task.ReasonUserStopped), nil
 	}
-	n, err := r.Runtime.Provision(ctx, isolation.Sandbox{ID: t.ID, Size: t.Size(), PIDs: r.PIDs})
+	n, err := r.Runtime.Provision(ctx, isolation.Sandbox{
+		ID: t.ID, Size: t.Size(), PIDs: r.PIDs, Storage: t.Storage(), Containers: len(t.Containers),
+	})
 	if err != nil {
 		return task.Transition{}, err
 	}

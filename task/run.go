@@ -209,8 +209,7 @@ func omitZero(n int) string {
 // Unsupported reports the first thing that a run of d asks for and this version
 // of Berth does not do yet. It would be worse to run without it. arch is the
 // host's CPU architecture in ECS's words. Health checks are accepted and not run:
-// health stays UNKNOWN, which is true. More than 20 GiB of ephemeral storage is
-// billed; the quota is not enforced yet.
+// health stays UNKNOWN, which is true.
 func Unsupported(d Definition, r Run, arch string) error {
 	not := func(field, what string) error {
 		return fault.At(field, "%s is not supported by this version of Berth yet", what)

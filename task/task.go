@@ -175,6 +175,8 @@ type Counters struct {
 	WriteOps         uint64 `json:"writeOps"`
 	RxBytes          uint64 `json:"rxBytes"` // network, the task's interface without loopback
 	TxBytes          uint64 `json:"txBytes"`
+
+	EphemeralStorageBytes uint64 `json:"ephemeralStorageBytes"` // now: root file systems, volumes and logs; 0 if that is not known
 }
 
 // Sample is what a task had used at one moment.
@@ -199,6 +201,14 @@ const (
 
 // Size returns the vCPU and memory that t reserves.
 func (t Task) Size() Size { return Size{CPU: atoi(t.CPU), Memory: atoi(t.Memory)} }
+
+// Storage returns how many bytes of ephemeral storage t reserves.
+func (t Task) Storage() int64 {
+	if t.Ephemeral == nil {
+		return DefaultEphemeralGiB << 30
+	}
+	return int64(t.Ephemeral.SizeInGiB) << 30
+}
 
 // Container returns the container of that name, or nil.
 func (t *Task) Container(name string) *Container {

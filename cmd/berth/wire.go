@@ -112,7 +112,7 @@ func serve(ctx context.Context, config serverConfig, log *zap.Logger) error {
 	if err != nil {
 		return err
 	}
-	sandboxes, err := containerd.New(containerd.Config{
+	sandboxes, err := containerd.New(ctx, containerd.Config{
 		Client: c, Snapshotter: snapshotter, Shim: shim,
 		Libexec: dirs.libexec, StateDir: dirs.state, RunDir: dirs.run, LogsDir: dirs.logs,
 		LogMaxSize: config.LogMaxSize, LogMaxFiles: config.LogMaxFiles,
@@ -239,7 +239,7 @@ func sweepTasks(ctx context.Context, address, stateDir, run, programs, instance 
 	if err != nil {
 		return nil, err
 	}
-	sandboxes, err := containerd.New(containerd.Config{
+	sandboxes, err := containerd.New(ctx, containerd.Config{
 		Client: c, Snapshotter: snapshotter, Libexec: programs, StateDir: stateDir, RunDir: run,
 		LogsDir: filepath.Join(stateDir, "logs"), Instance: instance, Now: time.Now, Log: log,
 	})

@@ -37,7 +37,7 @@ func BenchmarkLaunch(b *testing.B) {
 		id := task.NewID()
 		begin := time.Now()
 		step("provision", func() error {
-			_, err := rt.Provision(ctx, isolation.Sandbox{ID: id, Size: task.Size{CPU: 1024, Memory: 512}})
+			_, err := rt.Provision(ctx, isolation.Sandbox{ID: id, Size: task.Size{CPU: 1024, Memory: 512}, Storage: 20 << 30, Containers: 1})
 			return err
 		})
 		step("create", func() error {

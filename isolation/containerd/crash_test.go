@@ -79,7 +79,7 @@ func (p part) removing() string { return filepath.Join(p.State, "removing-"+stri
 // live takes a task with two containers through its life, up to its end, as the
 // runner does: each call is made until it succeeds. seen gets how the containers ended.
 func live(ctx context.Context, rt isolation.Runtime, image string, id task.ID, seen func(code int, err error)) error {
-	if _, err := rt.Provision(ctx, isolation.Sandbox{ID: id, Size: task.Size{CPU: 1024, Memory: 512}}); err != nil {
+	if _, err := rt.Provision(ctx, isolation.Sandbox{ID: id, Size: task.Size{CPU: 1024, Memory: 512}, Storage: 64 << 20}); err != nil {
 		return err
 	}
 	names := []string{"one", "two"}
@@ -334,6 +334,9 @@ func TestForgottenParts(t *testing.T) {
 		{"records", func(b *box) error { return os.RemoveAll(filepath.Join(shared.state, "tasks", string(b.id))) }},
 		{"network namespace", func(b *box) error {
 			return unix.Unmount(filepath.Join(shared.run, "netns", string(b.id)), unix.MNT_DETACH)
+		}},
+		{"storage", func(b *box) error {
+			return unix.Unmount(filepath.Join(shared.state, "storage", string(b.id), "disk"), unix.MNT_DETACH)
 		}},
 		{"link", func(b *box) error { return exec.Command("ip", "link", "del", "bt"+string(b.id[20:])).Run() }},
 		{"shim", func(b *box) error { return shared.Lose(b.id, "main") }},

@@ -15,7 +15,6 @@ import (
 	"github.com/containerd/containerd/api/types/runc/options"
 	"github.com/containerd/containerd/v2/core/containers"
 	"github.com/containerd/containerd/v2/core/mount"
-	"github.com/containerd/containerd/v2/core/snapshots"
 	"github.com/containerd/errdefs"
 	"github.com/containerd/errdefs/pkg/errgrpc"
 	"github.com/containerd/typeurl/v2"
@@ -76,6 +75,7 @@ func (r *Runtime) Create(ctx context.Context, c isolation.Container) error {
 		r.images.forget(c.Image)
 		err = r.create(ctx, c, world)
 	}
+	err = r.storageFault(c.Task, err)
 	if kind := fault.KindOf(err); kind == fault.Invalid || kind == fault.NotFound {
 		// It never will be: nobody is to wait for it. Its directory stays, so
 		// that Remove looks for what was made of it.
@@ -115,11 +115,11 @@ func (r *Runtime) create(ctx context.Context, c isolation.Container, world sandb
 	if err := save(dir, containerFile, record); err != nil {
 		return err
 	}
-	if err := writeEtc(dir, c, world.Network); err != nil {
+	rootfs, err := r.rootfs(ctx, c.Task, c.Name, img)
+	if err != nil {
 		return err
 	}
-	rootfs, err := r.rootfs(ctx, id, img)
-	if err != nil {
+	if err := writeEtc(r.layerDir(c.Task, c.Name), c, world.Network); err != nil {
 		return err
 	}
 	if err := r.ensureVolumes(c, img, rootfs); err != nil {
@@ -157,32 +157,14 @@ func (r *Runtime) create(ctx context.Context, c isolation.Container, world sandb
 	if err != nil && !errdefs.IsAlreadyExists(err) {
 		return fmt.Errorf("create container %s: %w", id, err)
 	}
-	return r.createTask(ctx, c.Task, c.Name, c.Terminal, rootfs)
-}
-
-// rootfs makes a container's root file system, if it is not there. Nobody owns
-// it until the container is made; the label keeps containerd's garbage
-// collector from it all the same.
-func (r *Runtime) rootfs(ctx context.Context, rid string, img image) ([]mount.Mount, error) {
-	s := r.Client.SnapshotService(r.Snapshotter)
-	keep := snapshots.WithLabels(map[string]string{"containerd.io/gc.root": r.Now().UTC().Format(time.RFC3339)})
-	mounts, err := s.Prepare(ctx, rid, img.chain, keep)
-	if errdefs.IsAlreadyExists(err) {
-		mounts, err = s.Mounts(ctx, rid)
-	} else if errdefs.IsNotFound(err) {
-		return nil, errGone
-	}
-	if err != nil {
-		return nil, fmt.Errorf("create root file system of container %s: %w", rid, err)
-	}
-	return mounts, nil
+	return r.createTask(ctx, world.Sandbox, c.Name, c.Terminal, rootfs)
 }
 
 // createTask makes the container's process, up to the point where it would
 // execute its program.
-func (r *Runtime) createTask(ctx context.Context, id task.ID, name string, terminal bool, rootfs []mount.Mount) error {
-	rid := runtimeID(id, name)
-	logger := r.logURI(id, name)
+func (r *Runtime) createTask(ctx context.Context, s isolation.Sandbox, name string, terminal bool, rootfs []mount.Mount) error {
+	rid := runtimeID(s.ID, name)
+	logger := r.logURI(s, name)
 	req := &tasks.CreateTaskRequest{ContainerID: rid, Terminal: terminal, Stdout: logger, Stderr: logger, Rootfs: wireMounts(rootfs)}
 	if terminal {
 		req.Stderr = "" // A terminal has one stream.
@@ -192,7 +174,7 @@ func (r *Runtime) createTask(ctx context.Context, id task.ID, name string, termi
 	if err := r.sweepAbandoned(ctx, rid); err != nil {
 		return err
 	}
-	dir := r.containerDir(id, name)
+	dir := r.containerDir(s.ID, name)
 	_, cut, err := load[cutRecord](dir, cutFile)
 	if err != nil {
 		return err
@@ -229,13 +211,10 @@ func wireMounts(mounts []mount.Mount) []*types.Mount {
 // logURI tells the shim to send the container's output to a berth-log process of
 // its own, a child of the shim and so in no task's cgroup. containerd passes the
 // query as arguments, pair by pair, in any order.
-func (r *Runtime) logURI(id task.ID, name string) string {
-	args := url.Values{logDirFlag: {r.logDir(id, name)}}
-	if r.LogMaxSize > 0 {
-		args.Set("-max-size", strconv.FormatInt(r.LogMaxSize, 10))
-	}
-	if r.LogMaxFiles > 0 {
-		args.Set("-max-files", strconv.Itoa(r.LogMaxFiles))
+func (r *Runtime) logURI(s isolation.Sandbox, name string) string {
+	size, files := r.logLimits(s)
+	args := url.Values{
+		logDirFlag: {r.logDir(s.ID, name)}, "-max-size": {strconv.FormatInt(size, 10)}, "-max-files": {strconv.Itoa(files)},
 	}
 	u := url.URL{Scheme: "binary", Path: r.logger(), RawQuery: args.Encode()}
 	return u.String()

@@ -30,7 +30,8 @@ func runtimeID(id task.ID, container string) string {
 // Where things are on disk:
 //
 //	StateDir/tasks/<task>/sandbox.json         the task's world; there before anything else is
-//	StateDir/tasks/<task>/<runtime ID>/        one container: its record, its markers, its /etc files
+//	StateDir/tasks/<task>/<runtime ID>/        one container: its record, its markers
+//	StateDir/storage/<task>/                   the task's storage, see storageDir
 //	StateDir/trash/                            records on their way out
 //	StateDir/network.json                      the bridge's subnet
 //	RunDir/netns/<task>                        the task's network namespace is mounted here

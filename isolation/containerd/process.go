@@ -69,6 +69,10 @@ func (r *Runtime) Start(ctx context.Context, id task.ID, name string) (isolation
 
 func (r *Runtime) start(ctx context.Context, id task.ID, c containerRecord) (startRecord, error) {
 	dir, rid := r.containerDir(id, c.Name), runtimeID(id, c.Name)
+	world, _, err := r.world(id)
+	if err != nil {
+		return startRecord{}, err
+	}
 	status, err := r.status(ctx, rid)
 	exists := err == nil
 	if err != nil && !errdefs.IsNotFound(err) {
@@ -82,19 +86,15 @@ func (r *Runtime) start(ctx context.Context, id task.ID, c containerRecord) (sta
 		return intent, nil // It was started, and may have ended or been lost since.
 	case !begun && !exists:
 		// Its shim was killed before it was ever started.
-		rootfs, err := r.Client.SnapshotService(r.Snapshotter).Mounts(ctx, rid)
+		rootfs, err := r.layers(ctx, id, c.Name)
 		if err != nil {
-			return startRecord{}, fmt.Errorf("find root file system of container %s: %w", rid, err)
+			return startRecord{}, err
 		}
-		if err := r.createTask(ctx, id, c.Name, c.Terminal, rootfs); err != nil {
+		if err := r.createTask(ctx, world.Sandbox, c.Name, c.Terminal, rootfs); err != nil {
 			return startRecord{}, err
 		}
 	}
 	if err := r.checkShared(ctx, rid, c.Shared); err != nil {
-		return startRecord{}, err
-	}
-	world, _, err := r.world(id)
-	if err != nil {
 		return startRecord{}, err
 	}
 	if err := r.cgroups.Throttle(string(id), rid, world.Sandbox.Size.CPU); err != nil {
@@ -119,7 +119,7 @@ func (r *Runtime) start(ctx context.Context, id task.ID, c containerRecord) (sta
 	if err = errgrpc.ToNative(err); err == nil {
 		return result, nil
 	}
-	failure := startFault(err, rid)
+	failure := r.storageFault(id, startFault(err, rid))
 	if fault.KindOf(failure) == fault.Invalid {
 		result.Failure = fault.Message(failure)
 		return result, nil

@@ -50,7 +50,7 @@ func newBox(t *testing.T, s isolation.Sandbox) (*box, task.Network) {
 	return b, n
 }
 
-var small = isolation.Sandbox{Size: task.Size{CPU: 256, Memory: 512}}
+var small = isolation.Sandbox{Size: task.Size{CPU: 256, Memory: 512}, Storage: 256 << 20, Containers: 1}
 
 func (b *box) run(c isolation.Container) {
 	b.Helper()

@@ -3,6 +3,7 @@ package containerd
 import (
 	"context"
 	"errors"
+	"sync"
 
 	"golang.org/x/sync/errgroup"
 
@@ -28,7 +29,7 @@ func (r *Runtime) Provision(ctx context.Context, s isolation.Sandbox) (task.Netw
 		return known.Network, nil
 	}
 	if known.BootID != "" { // An earlier call began this and did not come to its end.
-		if err := r.unlink(s.ID); err != nil {
+		if err := errors.Join(r.unlink(s.ID), r.removeStorage(s.ID)); err != nil {
 			return task.Network{}, err
 		}
 	}
@@ -37,13 +38,14 @@ func (r *Runtime) Provision(ctx context.Context, s isolation.Sandbox) (task.Netw
 		return task.Network{}, err
 	}
 	// From here on the task is listed, whatever happens.
-	record := sandboxRecord{Sandbox: s, BootID: r.bootID, Network: address}
+	record := sandboxRecord{Sandbox: s, BootID: r.bootID, Network: address, Disk: r.disks && s.Storage > 0}
 	if err := save(r.taskDir(s.ID), sandboxFile, record); err != nil {
 		return task.Network{}, err
 	}
 
 	var g errgroup.Group
 	g.Go(func() error { return r.cgroups.Create(string(s.ID), r.limits(s)) })
+	g.Go(func() error { return r.makeStorage(ctx, s) })
 	g.Go(func() error {
 		if err := createNetns(r.netns(s.ID)); err != nil {
 			return err
@@ -73,7 +75,11 @@ func (r *Runtime) world(id task.ID) (sandboxRecord, bool, error) {
 		return record, false, err
 	}
 	mounted, err := isNetns(r.netns(id))
-	return record, mounted && r.cgroups.Exists(string(id)), err
+	if err != nil || !mounted || !r.cgroups.Exists(string(id)) {
+		return record, false, err
+	}
+	there, err := r.hasStorage(record)
+	return record, there, err
 }
 
 func (r *Runtime) limits(s isolation.Sandbox) cgroup.Limits {
@@ -90,6 +96,33 @@ type gauge struct {
 	*cgroup.Gauge
 	r  *Runtime
 	id task.ID
+
+	mu       sync.Mutex
+	readings int
+	logs     uint64 // bytes, as of the last look
+	storage  uint64 // bytes, logs included
+}
+
+// logsEvery is how many readings share one look at the sizes of a task's logs.
+const logsEvery = 10
+
+// Read implements isolation.Gauge.
+func (g *gauge) Read() (task.Counters, error) {
+	c, err := g.Gauge.Read()
+	if err != nil {
+		return c, err
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.readings%logsEvery == 0 {
+		g.logs = g.r.logsUsed(g.id)
+	}
+	g.readings++
+	if used, ok := g.r.storageUsed(g.id); ok {
+		g.storage = used + g.logs
+	}
+	c.EphemeralStorageBytes = g.storage
+	return c, nil
 }
 
 // Gauge implements isolation.Runtime.

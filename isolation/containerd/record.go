@@ -28,6 +28,7 @@ type sandboxRecord struct {
 	Sandbox isolation.Sandbox
 	BootID  string // the world is gone in any later life of the host
 	Ready   bool   // all of it was made
+	Disk    bool   // its storage is a disk of its own
 	Network task.Network
 }
 

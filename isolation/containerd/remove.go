@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -17,6 +18,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
+	"berth/isolation/disk"
 	"berth/task"
 )
 
@@ -45,6 +47,7 @@ func (r *Runtime) Remove(ctx context.Context, id task.ID) error {
 	if err := errors.Join(r.closeGauges(id), r.cgroups.Kill(dying, string(id))); err != nil {
 		return err
 	}
+	disk.Abandon(r.storageDir(id))
 	var g errgroup.Group
 	for _, rid := range rids {
 		g.Go(func() error { return r.removeContainer(ctx, rid) })
@@ -68,13 +71,46 @@ func (r *Runtime) Remove(ctx context.Context, id task.ID) error {
 			return err
 		}
 	}
-	if err := os.Remove(r.shimSocket(id)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := r.endShim(ctx, id, rids); err != nil {
 		return fmt.Errorf("remove task %s: %w", id, err)
 	}
-	if err := r.cgroups.Remove(ctx, string(id)); err != nil {
+	if err := errors.Join(r.cgroups.Remove(ctx, string(id)), r.removeStorage(id)); err != nil {
 		return err
 	}
 	return r.discard(r.taskDir(id))
+}
+
+// shimPatience is how long a shim may take to end after its last container did.
+const shimPatience = 2 * time.Second
+
+// endShim sees to it that a task's shim has ended: containerd asks it to, with its last
+// container, and may die before it did.
+func (r *Runtime) endShim(ctx context.Context, id task.ID, rids []string) error {
+	socket := r.shimSocket(id)
+	patience, cancel := context.WithTimeout(ctx, shimPatience)
+	defer cancel()
+	for pause := firstPause; ; pause = min(2*pause, maxPause) {
+		conn, err := net.Dial("unix", socket)
+		if err != nil {
+			break // Nobody is there.
+		}
+		conn.Close()
+		select {
+		case <-time.After(pause):
+			continue
+		case <-patience.Done():
+		}
+		for _, rid := range rids {
+			if err := killAll(r.shim(), "-id", rid); err != nil {
+				return err
+			}
+		}
+		break
+	}
+	if err := os.Remove(socket); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
 }
 
 // discard removes a directory of records in one step: half of them would tell

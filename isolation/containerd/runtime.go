@@ -53,8 +53,8 @@ type Config struct {
 	RunDir   string // does not, and is short, as in /run/berth/1a2b3c4d
 	LogsDir  string // berth-log writes to LogsDir/<task>/<container>
 
-	LogMaxSize  int64 // bytes of one log file of one container; zero: berth-log's default
-	LogMaxFiles int   // log files of one container; zero: berth-log's default
+	LogMaxSize  int64 // bytes of one log file of one container; zero: 10 MiB
+	LogMaxFiles int   // log files of one container; zero: 5
 
 	// Instance tells servers on one host apart; see Instance. The cgroup of all
 	// tasks and the bridge are named after it.
@@ -89,6 +89,7 @@ type Runtime struct {
 	locks   locks
 	nofile  sync.Once // the note that it had to be lowered
 	bootID  string
+	disks   bool // tasks can have disks of their own
 
 	mu     sync.Mutex
 	gauges map[task.ID]map[*gauge]struct{}
@@ -101,7 +102,7 @@ var _ isolation.Runtime = (*Runtime)(nil)
 
 // New returns the Runtime of this host. It needs root. containerd need not be
 // there yet.
-func New(c Config) (*Runtime, error) {
+func New(ctx context.Context, c Config) (*Runtime, error) {
 	if c.CgroupParent == "" {
 		c.CgroupParent = "/berth/" + c.Instance
 	}
@@ -114,10 +115,16 @@ func New(c Config) (*Runtime, error) {
 	if c.PIDs == 0 {
 		c.PIDs = DefaultPIDs
 	}
+	if c.LogMaxSize == 0 {
+		c.LogMaxSize = defaultLogSize
+	}
+	if c.LogMaxFiles == 0 {
+		c.LogMaxFiles = defaultLogFiles
+	}
 	if err := os.RemoveAll(c.trashDir()); err != nil { // of a Remove that was cut short at its very end
 		return nil, fmt.Errorf("empty the trash: %w", err)
 	}
-	for _, dir := range []string{c.tasksDir(), c.trashDir(), c.netnsDir(), c.lookDir()} {
+	for _, dir := range []string{c.tasksDir(), c.trashDir(), c.netnsDir(), c.lookDir(), c.storagesDir()} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return nil, fmt.Errorf("make directories: %w", err)
 		}
@@ -136,14 +143,15 @@ func New(c Config) (*Runtime, error) {
 	}
 	c.Log.Info("isolation ready", zap.String("cgroups", tree.Layout()), zap.String("cgroupParent", c.CgroupParent),
 		zap.String("bridge", c.Bridge), zap.Stringer("subnet", n.subnet), zap.String("snapshotter", c.Snapshotter))
-	return &Runtime{
+	r := &Runtime{
 		Config:  c,
 		cgroups: tree,
 		network: n,
 		bootID:  string(boot[:len(boot)-1]),
 		gauges:  make(map[task.ID]map[*gauge]struct{}),
 		dying:   make(map[task.ID]map[string]struct{}),
-	}, nil
+	}
+	return r, r.tryDisks(ctx)
 }
 
 // Close takes away what the server has on the host beside its tasks, the bridge
@@ -180,7 +188,7 @@ func (r *Runtime) traces() ([]task.ID, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, dir := range []string{r.tasksDir(), r.netnsDir()} {
+	for _, dir := range []string{r.tasksDir(), r.netnsDir(), r.storagesDir()} {
 		entries, err := os.ReadDir(dir)
 		if err != nil {
 			return nil, fmt.Errorf("list tasks: %w", err)

@@ -50,7 +50,7 @@ func (r *Runtime) spec(c isolation.Container, size task.Size, img image, u specs
 		if c.ReadonlyRootFilesystem {
 			options = append(options, "ro")
 		}
-		mounts = append(mounts, bind(filepath.Join(r.containerDir(c.Task, c.Name), file), "/etc/"+file, options...))
+		mounts = append(mounts, bind(filepath.Join(r.layerDir(c.Task, c.Name), file), "/etc/"+file, options...))
 	}
 	cwd := c.WorkingDirectory
 	if cwd == "" {

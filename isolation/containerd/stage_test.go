@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -201,7 +202,7 @@ func (s *stage) openWith(config containerd.Config) (*containerd.Runtime, error) 
 		return nil, err
 	}
 	config.Client = c
-	return containerd.New(config)
+	return containerd.New(context.Background(), config)
 }
 
 // Lose implements isolationtest.Host: it kills the shim.
@@ -262,6 +263,14 @@ func (s *stage) leftovers() error {
 		note("tasks %v, %v", ids, err)
 	}
 	for _, id := range ids {
+		filepath.WalkDir(s.config.StateDir, func(path string, _ fs.DirEntry, _ error) error {
+			if strings.Contains(path, string(id)) {
+				note("%s", path)
+			}
+			return nil
+		})
+	}
+	for _, id := range ids {
 		if err := rt.Remove(ctx, id); err != nil {
 			note("%v", err)
 		}
@@ -297,6 +306,12 @@ func (s *stage) leftovers() error {
 	for line := range strings.Lines(string(mounts)) {
 		if strings.Contains(line, s.run) || strings.Contains(line, s.state) {
 			note("mount %s", line)
+		}
+	}
+	loops, _ := filepath.Glob("/sys/block/loop*/loop/backing_file")
+	for _, l := range loops {
+		if file, err := os.ReadFile(l); err == nil && strings.HasPrefix(string(file), s.state) {
+			note("loop device of %s", file)
 		}
 	}
 	if sockets, err := os.ReadDir(filepath.Join(s.run, "s")); err != nil || len(sockets) > 0 {

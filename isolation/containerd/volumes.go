@@ -22,9 +22,6 @@ import (
 	"berth/task"
 )
 
-// volumesDir holds a task's volumes. It goes with the task's records.
-func (c Config) volumesDir(id task.ID) string { return filepath.Join(c.taskDir(id), "volumes") }
-
 // ensureVolumes makes those volumes of a container that are not there yet. The
 // caller has the task's lock.
 func (r *Runtime) ensureVolumes(c isolation.Container, img image, rootfs []mount.Mount) error {
@@ -48,7 +45,7 @@ func (r *Runtime) ensureVolume(id task.ID, m isolation.Mount, img image, rootfs 
 	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	begun := filepath.Join(r.taskDir(id), "volume.new")
+	begun := filepath.Join(r.storageDir(id), "volume.new")
 	if err := errors.Join(os.RemoveAll(begun), os.MkdirAll(r.volumesDir(id), 0o700), os.Mkdir(begun, 0o755), os.Chmod(begun, 0o755)); err != nil {
 		return err
 	}

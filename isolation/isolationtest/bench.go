@@ -39,7 +39,7 @@ func (b *bench) ctx() context.Context {
 }
 
 func (b *bench) sandbox() isolation.Sandbox {
-	return isolation.Sandbox{ID: b.id, Size: task.Size{CPU: 256, Memory: 512}}
+	return isolation.Sandbox{ID: b.id, Size: task.Size{CPU: 256, Memory: 512}, Storage: 64 << 20, Containers: 4}
 }
 
 func (b *bench) container(name string, command ...string) isolation.Container {

@@ -5,6 +5,8 @@
 //	probe spin 2s | exit 3 | oom 64 | listen 80 | dial 80 | pids
 //	probe inspect 2s      prints what it sees of itself and its surroundings, as JSON, and stays that long
 //	probe say hello 3     prints hello, and ends with code 3
+//	probe flood FILE      writes until it may not
+//	probe chatter 1000    prints so many lines of 200 letters
 //	probe bomb            starts itself over and over
 //	probe orphans 3       leaves three zombies to PID 1, and ends with how many there are a second later
 package main
@@ -66,6 +68,8 @@ func main() {
 		raw(word(2), word(3), word(4), number(word(5)))
 	case "put":
 		put(word(2), word(3), number(word(4)))
+	case "flood":
+		flood(word(2))
 	case "look":
 		look(word(2))
 	case "pids":
@@ -76,6 +80,10 @@ func main() {
 	case "say":
 		fmt.Println(word(2))
 		os.Exit(number(word(3)))
+	case "chatter":
+		for n := range number(word(2)) {
+			fmt.Println(n, strings.Repeat("x", 200))
+		}
 	case "bomb":
 		bomb()
 	case "orphan":
@@ -207,6 +215,17 @@ func put(path, text string, times int) {
 		fmt.Println(err)
 		os.Exit(1)
 	}
+}
+
+// flood writes to a file until it may not any more, and prints how much that was.
+func flood(path string) {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
+	chunk := make([]byte, 64<<10)
+	written := 0
+	for n := 0; err == nil; written += n {
+		n, err = f.Write(chunk)
+	}
+	_ = json.NewEncoder(os.Stdout).Encode(map[string]any{"written": written, "full": errors.Is(err, syscall.ENOSPC), "error": err.Error()})
 }
 
 // look prints what is known of a file or directory.

@@ -177,11 +177,16 @@ func overlayfs(_ context.Context, h host) verdict {
 	return ok("present")
 }
 
-func loopDevices(_ context.Context, h host) verdict {
+func disks(_ context.Context, h host) verdict {
 	if !h.has("dev/loop-control") {
-		return warn("load it with \"modprobe loop\"; without it, disks of tasks are not limited where project quotas are missing too", "no /dev/loop-control")
+		return warn("load it with \"modprobe loop\"", "no /dev/loop-control: the storage of tasks is not limited")
 	}
-	return ok("/dev/loop-control is there")
+	for _, dir := range []string{"usr/sbin", "sbin", "usr/bin"} {
+		if path := dir + "/mkfs.ext4"; h.has(path) {
+			return ok("/dev/loop-control and /%s are there", path)
+		}
+	}
+	return warn("install e2fsprogs", "no mkfs.ext4: the storage of tasks is not limited")
 }
 
 func openFiles(_ context.Context, h host) verdict {

@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -87,34 +86,6 @@ func inodes(_ context.Context, h host) verdict {
 		return warn("make room, or choose another disk with --state-dir", "%d free", st.Ffree)
 	}
 	return ok("%d free", st.Ffree)
-}
-
-// projectQuotas looks whether the file system of the state directory was mounted
-// with project quotas.
-func projectQuotas(_ context.Context, h host) verdict {
-	mounts, err := h.text("proc/self/mounts")
-	if err != nil {
-		return warn("", "not readable: %v", err)
-	}
-	dir, best, options := h.existing(), "", ""
-	for line := range strings.Lines(mounts) {
-		fields := strings.Fields(line)
-		if len(fields) < 4 || !within(fields[1], dir) || len(fields[1]) < len(best) {
-			continue
-		}
-		best, options = fields[1], fields[3]
-	}
-	for option := range strings.SplitSeq(options, ",") {
-		if option == "prjquota" || option == "pquota" {
-			return ok("%s is mounted with them", best)
-		}
-	}
-	return warn("optional; mount the disk with prjquota (ext4, xfs)", "%s is mounted without them", best)
-}
-
-// within reports whether dir is mount or below it.
-func within(mount, dir string) bool {
-	return mount == "/" || dir == mount || strings.HasPrefix(dir, mount+"/")
 }
 
 // missingFiles returns which of names are not in dir, or cannot be executed.
