@@ -35,6 +35,9 @@ type Sandbox struct {
 	// cannot hold a task to it says so when it starts.
 	Storage    int64
 	Containers int // how many containers the task will have, for whose logs room is kept
+
+	Groups  []string    // IDs of security groups; none: see task.SecurityGroup
+	Publish []task.Port // ports that the host passes on to the task; it chooses its own
 }
 
 // Container is all that a Runtime needs to know about one container. Nil and
@@ -120,6 +123,12 @@ type Runtime interface {
 	// namespace with an address. Calling it again changes nothing and returns
 	// the same Network.
 	Provision(ctx context.Context, s Sandbox) (task.Network, error)
+
+	// SetGroups sets what all security groups allow, in place of what they allowed
+	// before, for tasks that run too. Until it is called nothing is allowed to and from
+	// tasks that are in groups. A group that tasks are in and that is not among all
+	// allows nothing.
+	SetGroups(ctx context.Context, all []task.SecurityGroup) error
 
 	// Create makes a container ready to start, inside a provisioned task. None
 	// of the image's code runs yet. If it exists already, Create does nothing.

@@ -60,6 +60,14 @@ type Store interface {
 	// ctx ends.
 	Follow(ctx context.Context, seq task.Seq) iter.Seq2[task.Event, error]
 
+	// Groups returns all security groups, Group the one of that ID or name, or
+	// fault.NotFound. PutGroup remembers one in place of the one of that name, and
+	// RemoveGroup forgets one, unless it is in use: that is a fault.Conflict.
+	Groups(ctx context.Context) ([]task.SecurityGroup, error)
+	Group(ctx context.Context, ref string) (task.SecurityGroup, error)
+	PutGroup(ctx context.Context, g task.SecurityGroup) (task.SecurityGroup, error)
+	RemoveGroup(ctx context.Context, ref string) error
+
 	// LastBeat returns the last moment of that life of the host at which a server
 	// is known to have lived.
 	LastBeat(ctx context.Context, bootID string) (beat task.Instant, ok bool, err error)
@@ -90,10 +98,11 @@ type Config struct {
 // Runner runs tasks.
 type Runner struct {
 	Config
-	capacity *capacity
-	began    task.Instant            // what ended before it, ended while nobody watched
-	before   task.Instant            // the last moment of this life of the host at which an earlier server lived; began if there was none
-	beats    map[string]task.Instant // boot ID → the last moment of an earlier life of the host at which a server lived
+	capacity  *capacity
+	enforcing sync.Mutex              // held while the rules of security groups are brought to the host
+	began     task.Instant            // what ended before it, ended while nobody watched
+	before    task.Instant            // the last moment of this life of the host at which an earlier server lived; began if there was none
+	beats     map[string]task.Instant // boot ID → the last moment of an earlier life of the host at which a server lived
 }
 
 // New returns a Runner. It does nothing until Run. It asks the store when a server
@@ -150,6 +159,9 @@ func (r *Runner) Run(ctx context.Context) error {
 		}
 	}
 
+	if err := r.enforceGroups(ctx); err != nil {
+		return err
+	}
 	traces, err := r.Runtime.List(ctx) // before Unfinished: a task made in between is no orphan
 	if err != nil {
 		return fmt.Errorf("list sandboxes: %w", err)

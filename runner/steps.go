@@ -24,6 +24,7 @@ func (r *Runner) provision(ctx, wanted context.Context, t task.Task) (task.Trans
 	}
 	n, err := r.Runtime.Provision(ctx, isolation.Sandbox{
 		ID: t.ID, Size: t.Size(), PIDs: r.PIDs, Storage: t.Storage(), Containers: len(t.Containers),
+		Groups: t.Groups(), Publish: t.Publish(),
 	})
 	if err != nil {
 		return task.Transition{}, err

@@ -53,6 +53,9 @@ func (r *Runner) Preview(ctx context.Context, run task.Run) (task.Definition, []
 	if err != nil {
 		return d, nil, err
 	}
+	if run.Network, err = r.inGroups(ctx, run.Network); err != nil {
+		return d, nil, err
+	}
 	ts, err := r.tasks(run, d)
 	return d, ts, err
 }

@@ -64,6 +64,9 @@ var migrationTests = map[string]struct {
 			`SELECT count(*) FROM events WHERE task = '` + someTask + `'`: "1",
 		},
 	},
+	"0004_security_groups.sql": {
+		after: map[string]string{`SELECT count(*) FROM security_groups`: "0"},
+	},
 }
 
 // Ensure each migration keeps what was there, and has a test that says so.

@@ -86,6 +86,8 @@ func validatePorts(at string, c ContainerDefinition) error {
 		switch {
 		case p.ContainerPortRange == "" && (p.ContainerPort < 1 || p.ContainerPort > 65535):
 			return fault.At(at+"containerPort", "must be a port from 1 to 65535")
+		case p.ContainerPortRange != "" && !validRange(p.ContainerPortRange):
+			return fault.At(at+"containerPortRange", "must be a range of ports, as in 8000-8010")
 		case p.HostPort != 0 && p.HostPort != p.ContainerPort:
 			return fault.At(at+"hostPort", "When networkMode=awsvpc, the host ports and container ports in port mappings must match.")
 		}
@@ -97,6 +99,11 @@ func validatePorts(at string, c ContainerDefinition) error {
 		}
 	}
 	return nil
+}
+
+func validRange(ports string) bool {
+	_, _, err := parsePortRange(ports)
+	return err == nil
 }
 
 func validateRestart(at string, p *RestartPolicy) error {

@@ -12,14 +12,15 @@ import (
 // Run is the wish to run a definition: the RunTask request of the ECS API as far
 // as it concerns Fargate, plus the fields that only Berth has.
 type Run struct {
-	Definition string    // family, family:revision or ARN; a family alone means its latest ACTIVE revision
-	Count      int       // 1 to 10 (ECS API, RunTask); 0 means 1
-	Overrides  Overrides //
-	Tags       []Tag     // at most 50
-	Group      string    // default family:NAME
-	StartedBy  string    // at most 128 characters
-	Timeout    Seconds   // Berth: stop the task this long after it started running; 0 means never
-	Token      string    // idempotency: the same token with the same request returns the same tasks; at most 64 characters
+	Definition string                // family, family:revision or ARN; a family alone means its latest ACTIVE revision
+	Count      int                   // 1 to 10 (ECS API, RunTask); 0 means 1
+	Overrides  Overrides             //
+	Tags       []Tag                 // at most 50
+	Group      string                // default family:NAME
+	StartedBy  string                // at most 128 characters
+	Timeout    Seconds               // Berth: stop the task this long after it started running; 0 means never
+	Network    *NetworkConfiguration `json:",omitempty"`
+	Token      string                // idempotency: the same token with the same request returns the same tasks; at most 64 characters
 
 	// Inline is the definition itself, which Definition then does not name: Berth
 	// runs what it never saw before, and registers it.
@@ -66,6 +67,9 @@ func (r Run) Validate() error {
 		return fault.At("clientToken", "has at most %d visible ASCII characters", maxToken)
 	}
 	if err := ValidateTags(r.Tags); err != nil {
+		return err
+	}
+	if err := r.Network.validate(); err != nil {
 		return err
 	}
 	return r.Overrides.validate()
@@ -140,7 +144,9 @@ func New(d Definition, r Run, realm Realm, id ID, now Instant) (Task, error) {
 		Timeout: r.Timeout, Overrides: o, Attachments: []Attachment{},
 		Ephemeral: &EphemeralStorage{SizeInGiB: DefaultEphemeralGiB},
 		Arch:      d.arch(),
-		CreatedAt: now.Wall, Clock: now,
+
+		NetworkConfiguration: r.Network,
+		CreatedAt:            now.Wall, Clock: now,
 	}
 	if t.Group == "" {
 		t.Group = "family:" + d.Family
@@ -156,8 +162,11 @@ func New(d Definition, r Run, realm Realm, id ID, now Instant) (Task, error) {
 			ARN: realm.containerARN(id, c.Name), TaskARN: t.ARN, Name: c.Name, Image: c.Image,
 			LastStatus: Pending, Health: "UNKNOWN", Essential: p.Essential,
 			CPU: itoa(p.CPU), Memory: omitZero(p.Memory), MemoryReservation: omitZero(p.MemoryReservation),
-			NetworkInterfaces: []NetworkInterface{},
+			NetworkInterfaces: []NetworkInterface{}, NetworkBindings: c.bindings(r.Network),
 		})
+	}
+	if len(t.Publish()) > maxPublished {
+		return Task{}, fault.At("networkConfiguration.awsvpcConfiguration.assignPublicIp", "a task can publish %d ports at most", maxPublished)
 	}
 	return t, nil
 }

@@ -65,6 +65,8 @@ type Task struct {
 	StoppedReason string  `json:"stoppedReason,omitempty"`
 	Timeout       Seconds `json:"timeoutSeconds,omitempty"` // Berth: the run is stopped this long after startedAt
 
+	NetworkConfiguration *NetworkConfiguration `json:"networkConfiguration,omitempty"` // Berth, as a service has it
+
 	Overrides   Overrides    `json:"overrides"`
 	Containers  []Container  `json:"containers"`
 	Attachments []Attachment `json:"attachments"`
@@ -120,14 +122,24 @@ type Container struct {
 	Memory            string             `json:"memory,omitempty"`
 	MemoryReservation string             `json:"memoryReservation,omitempty"`
 	NetworkInterfaces []NetworkInterface `json:"networkInterfaces"`
-	StartedAt         time.Time          `json:"startedAt,omitzero"` // Berth
-	ExitedAt          time.Time          `json:"exitedAt,omitzero"`  // Berth
+	NetworkBindings   []NetworkBinding   `json:"networkBindings,omitempty"` // ports of this host that lead to the container
+	StartedAt         time.Time          `json:"startedAt,omitzero"`        // Berth
+	ExitedAt          time.Time          `json:"exitedAt,omitzero"`         // Berth
 }
 
 // NetworkInterface is a container's view of its task's network.
 type NetworkInterface struct {
 	AttachmentID string `json:"attachmentId"`
 	IPv4         string `json:"privateIpv4Address"`
+}
+
+// NetworkBinding is a port of the host that leads to a port of a container (ECS API,
+// NetworkBinding).
+type NetworkBinding struct {
+	BindIP        string `json:"bindIP"`
+	ContainerPort int    `json:"containerPort"`
+	HostPort      int    `json:"hostPort"`
+	Protocol      string `json:"protocol"`
 }
 
 // Attachment is something that belongs to a task from outside it: on Fargate,
@@ -191,6 +203,8 @@ type Network struct {
 	MAC     string
 	Subnet  string // CIDR
 	Gateway string
+
+	Published []Port `json:",omitempty"` // with the ports of the host
 }
 
 // Seconds and sizes that Fargate fixes.

@@ -145,6 +145,7 @@ func (t *Task) note(tr Transition) {
 		})
 		for i := range t.Containers {
 			t.Containers[i].NetworkInterfaces = []NetworkInterface{{AttachmentID: tr.eni, IPv4: n.IPv4}}
+			t.Containers[i].bind(n.Published)
 		}
 	}
 	if tr.usage != nil {

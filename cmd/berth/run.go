@@ -36,6 +36,8 @@ type wish struct {
 	startedBy string
 	token     string
 	container string
+	groups    []string
+	publish   bool
 }
 
 func (a *app) runCommand() *cobra.Command {
@@ -74,6 +76,8 @@ func (a *app) runCommand() *cobra.Command {
 	f.StringArrayVar(&w.tags, "tag", nil, "`KEY=VALUE` to put on the tasks")
 	f.StringVar(&w.group, "group", "", "group of the tasks (default family:NAME)")
 	f.StringVar(&w.startedBy, "started-by", "", "who started the tasks")
+	f.StringSliceVar(&w.groups, "security-group", nil, "security `group` of the tasks, by name or ID; can be repeated")
+	f.BoolVar(&w.publish, "publish", false, "let this host pass the tasks' portMappings on, on ports that \"berth describe\" shows")
 	f.StringVar(&w.token, "token", "", "idempotency `key`: the same key with the same request returns the same tasks")
 	return c
 }
@@ -123,6 +127,12 @@ func (a *app) request(ctx context.Context, w wish, args []string, dash int) (r a
 	r = api.RunRequest{
 		Count: &w.count, Group: w.group, StartedBy: w.startedBy,
 		TimeoutSeconds: task.Seconds(w.timeout / time.Second), ClientToken: w.token,
+	}
+	if len(w.groups) > 0 || w.publish {
+		r.NetworkConfiguration = &task.NetworkConfiguration{AWSVPC: task.AWSVPC{SecurityGroups: w.groups}}
+		if w.publish {
+			r.NetworkConfiguration.AWSVPC.AssignPublicIP = "ENABLED"
+		}
 	}
 	if r.Tags, err = parseTags(w.tags); err != nil {
 		return r, err

@@ -125,6 +125,7 @@ func describeTask(w io.Writer, t task.Task, now time.Time) {
 			}
 		}
 	}
+	optional = append(optional, []string{"Ports", portLine(t)}, []string{"Groups", strings.Join(t.Groups(), ", ")})
 	for _, row := range optional {
 		if row[1] != "" {
 			rows = append(rows, row)
@@ -166,6 +167,19 @@ func yes(b bool) string {
 		return "yes"
 	}
 	return "no"
+}
+
+// portLine says which ports of the host lead to the task.
+func portLine(t task.Task) string {
+	var all []string
+	for _, c := range t.Containers {
+		for _, b := range c.NetworkBindings {
+			if b.HostPort != 0 {
+				all = append(all, fmt.Sprintf("%s:%d -> %s:%d/%s", b.BindIP, b.HostPort, c.Name, b.ContainerPort, b.Protocol))
+			}
+		}
+	}
+	return strings.Join(all, ", ")
 }
 
 // timeline shows when the task got where, and how long it took from there.

@@ -139,7 +139,7 @@ func serve(ctx context.Context, config serverConfig, log *zap.Logger) error {
 		Journal: st, Ledger: st, Probe: probe{sandboxes}, Prices: billing.BuiltIn(), Log: log.Named("meter"), Clock: clock.now,
 	})
 	api := rest.New(ctx, rest.Config{
-		Tasks: tasks, Definitions: definitions{st}, Journal: journal{st}, Images: imageStore{pulls},
+		Tasks: tasks, Definitions: definitions{st}, Groups: tasks, Journal: journal{st}, Images: imageStore{pulls},
 		Logs: logs.Dir(dirs.logs), Meter: meter, Prices: billing.BuiltIn(), Host: host{tasks, c, st},
 		Hosts: config.Hosts, MaxImport: config.ImportMax, Version: version(),
 		Log: log.Named("server"), Now: time.Now, NewRequestID: func() string { return uuid.Must(uuid.NewV7()).String() },

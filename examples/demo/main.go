@@ -41,6 +41,8 @@ func commands() map[string]command {
 		"mounts": {"mounts", "print what is mounted where, and how", mounts},
 		"cat":    {"cat FILE...", "print files", cat},
 		"ls":     {"ls DIR...", "list directories", ls},
+		"serve":  {"serve PORT", "answer HTTP requests with its own name", serve},
+		"get":    {"get HOST:PORT", "ask an HTTP server there and print what it says", get},
 		"write":  {"write FILE MIB", "write a file of that size", write},
 	}
 }

@@ -129,13 +129,19 @@ func findBridge(name string) (netlink.Link, error) {
 }
 
 // bridgeSettings are set before the bridge has an address. Over IPv6 tasks would
-// reach the host; the rest keeps what they send from lying about where it comes
-// from, and the host from telling of its other addresses.
+// reach the host; the next keep what they send from lying about where it comes
+// from, and the host from telling of its other addresses. Tasks are no neighbours of one
+// another, so the host answers for them, at once, and what they send one another comes
+// through the packet filter. What programs of the host send from 127.0.0.1 to a published
+// port may come out here.
 var bridgeSettings = []struct{ name, value string }{
 	{"ipv6/conf/%s/disable_ipv6", "1"},
 	{"ipv4/conf/%s/rp_filter", "1"},
 	{"ipv4/conf/%s/arp_ignore", "1"},
 	{"ipv4/conf/%s/send_redirects", "0"},
+	{"ipv4/conf/%s/proxy_arp_pvlan", "1"},
+	{"ipv4/neigh/%s/proxy_delay", "0"},
+	{"ipv4/conf/%s/route_localnet", "1"},
 }
 
 // ensureBridge makes the bridge, with its address, as far as it is not there.
@@ -149,6 +155,11 @@ func ensureBridge(name string, subnet netip.Prefix) error {
 		if err := netlink.LinkAdd(bridge); err != nil && !errors.Is(err, fs.ErrExist) {
 			return fmt.Errorf("create bridge %s: %w", name, err)
 		}
+	}
+	// Otherwise it is the lowest of its ports', and changes with them behind the back of
+	// tasks that remember it.
+	if err := netlink.LinkSetHardwareAddr(bridge, mac(gateway(subnet))); err != nil {
+		return fmt.Errorf("give bridge %s its hardware address: %w", name, err)
 	}
 	for _, s := range bridgeSettings {
 		err := os.WriteFile("/proc/sys/net/"+fmt.Sprintf(s.name, name), []byte(s.value), 0)

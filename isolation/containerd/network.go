@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"sync"
 
 	"github.com/vishvananda/netlink"
@@ -14,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"berth/fault"
+	"berth/isolation"
 	"berth/task"
 )
 
@@ -31,9 +33,20 @@ type network struct {
 	bridge string
 	subnet netip.Prefix
 
-	mu   sync.Mutex
-	held map[netip.Addr]task.ID
-	last netip.Addr // given out last: addresses come around as late as possible
+	mu       sync.Mutex
+	held     map[netip.Addr]holder
+	last     netip.Addr // given out last: addresses come around as late as possible
+	lastPort int        // published last
+	groups   []task.SecurityGroup
+
+	filtering sync.Mutex // held while the filter is changed
+}
+
+// holder is the task that has an address.
+type holder struct {
+	id        task.ID
+	groups    []string // IDs of its security groups
+	published []task.Port
 }
 
 // networkRecord is the choice of a subnet, made once: tasks may still be there
@@ -43,7 +56,7 @@ type networkRecord struct{ Subnet netip.Prefix }
 const networkFile = "network.json"
 
 func openNetwork(c Config) (*network, error) {
-	n := &network{bridge: c.Bridge, subnet: c.Subnet, held: make(map[netip.Addr]task.ID)}
+	n := &network{bridge: c.Bridge, subnet: c.Subnet, held: make(map[netip.Addr]holder)}
 	record, found, err := load[networkRecord](c.StateDir, networkFile)
 	if err != nil {
 		return nil, err
@@ -70,10 +83,41 @@ func openNetwork(c Config) (*network, error) {
 // ensure makes what all tasks share: first the filter, so that there is no moment
 // without it, then the bridge.
 func (n *network) ensure() error {
-	if err := setFilter(n.bridge, n.subnet); err != nil {
+	if err := n.filter(); err != nil {
 		return err
 	}
 	return ensureBridge(n.bridge, n.subnet)
+}
+
+// filter makes the packet filter as it has to be now.
+func (n *network) filter() error {
+	n.filtering.Lock()
+	defer n.filtering.Unlock()
+	return n.rules().set()
+}
+
+func (n *network) rules() rules {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	f := rules{bridge: n.bridge, subnet: n.subnet, groups: n.groups, members: make(map[string][]netip.Addr)}
+	for addr, h := range n.held {
+		f.ports = append(f.ports, linkOf(h.id, addr))
+		for _, g := range h.groups {
+			f.members[g] = append(f.members[g], addr)
+		}
+		for _, p := range h.published {
+			f.published = append(f.published, published{p, addr})
+		}
+	}
+	return f
+}
+
+// setGroups sets what security groups allow.
+func (n *network) setGroups(all []task.SecurityGroup) error {
+	n.mu.Lock()
+	n.groups = slices.Clone(all)
+	n.mu.Unlock()
+	return n.filter()
 }
 
 // recall reads from the records of tasks which addresses are held.
@@ -92,14 +136,15 @@ func (n *network) recall(c Config) error {
 			return err
 		}
 		if addr, err := netip.ParseAddr(record.Network.IPv4); err == nil {
-			n.held[addr] = id
+			n.held[addr] = holder{id, record.Sandbox.Groups, record.Network.Published}
 		}
 	}
 	return nil
 }
 
-// reserve gives the task an address. It is the task's until release.
-func (n *network) reserve(id task.ID) (task.Network, error) {
+// reserve gives the task an address, and the ports of this host that it publishes. They
+// are the task's until release.
+func (n *network) reserve(s isolation.Sandbox) (task.Network, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	first := n.subnet.Addr().Next().Next() // .0 is the network, .1 is kept for the bridge
@@ -109,30 +154,63 @@ func (n *network) reserve(id task.ID) (task.Network, error) {
 			addr = first
 		}
 		if _, held := n.held[addr]; !held {
-			n.held[addr], n.last = id, addr
-			return task.Network{IPv4: addr.String(), MAC: mac(addr), Subnet: n.subnet.String()}, nil
+			ports, err := n.choosePorts(s.Publish)
+			if err != nil {
+				return task.Network{}, err
+			}
+			n.held[addr], n.last = holder{s.ID, s.Groups, ports}, addr
+			return task.Network{IPv4: addr.String(), MAC: mac(addr).String(), Subnet: n.subnet.String(), Published: ports}, nil
 		}
 	}
 	return task.Network{}, fault.New(fault.Exhausted, "no address is left in %s", n.subnet)
 }
 
-// release takes back what the task has of addresses.
-func (n *network) release(id task.ID) {
+// release takes back what the task has of addresses and ports.
+func (n *network) release(id task.ID) error {
 	n.mu.Lock()
-	defer n.mu.Unlock()
-	for addr, holder := range n.held {
-		if holder == id {
+	var gone []link
+	special := false
+	for addr, h := range n.held {
+		if h.id == id {
 			delete(n.held, addr)
+			gone = append(gone, linkOf(id, addr))
+			special = special || h.special()
 		}
 	}
+	n.mu.Unlock()
+	if special {
+		return n.filter()
+	}
+	for _, l := range gone {
+		if err := n.know(l, false); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// special reports whether there are rules for this task.
+func (h holder) special() bool { return len(h.groups) > 0 || len(h.published) > 0 }
+
+// admit lets the task speak, before it is attached, and makes the rules that it needs.
+func (n *network) admit(id task.ID, addr netip.Addr) error {
+	n.mu.Lock()
+	special := n.held[addr].special()
+	n.mu.Unlock()
+	if special {
+		return n.filter()
+	}
+	return n.know(linkOf(id, addr), true)
 }
 
 // mac is the hardware address that goes with an address: locally administered,
 // and as unique on the bridge as that.
-func mac(addr netip.Addr) string {
+func mac(addr netip.Addr) net.HardwareAddr {
 	b := addr.As4()
-	return net.HardwareAddr{0x0a, 0x58, b[0], b[1], b[2], b[3]}.String()
+	return net.HardwareAddr{0x0a, 0x58, b[0], b[1], b[2], b[3]}
 }
+
+func linkOf(id task.ID, addr netip.Addr) link { return link{port(id), mac(addr), addr} }
 
 // port is the name of the host's end of a task's link: the last digits of an ID
 // are its random ones, and an interface's name has 15 bytes.
@@ -152,8 +230,11 @@ func (n *network) link(id task.ID, path string, w task.Network) error {
 	if err != nil {
 		return err
 	}
-	hardware, err := net.ParseMAC(w.MAC)
+	own, err := netip.ParseAddr(w.IPv4)
 	if err != nil {
+		return err
+	}
+	if err := n.admit(id, own); err != nil {
 		return err
 	}
 	inside, err := netns.GetFromPath(path)
@@ -162,8 +243,8 @@ func (n *network) link(id task.ID, path string, w task.Network) error {
 	}
 	defer inside.Close()
 	outer := &netlink.Veth{
-		LinkAttrs: netlink.LinkAttrs{Name: port(id), MasterIndex: bridge.Attrs().Index},
-		PeerName:  eth0, PeerNamespace: netlink.NsFd(int(inside)), PeerHardwareAddr: hardware,
+		LinkAttrs: netlink.LinkAttrs{Name: port(id), MasterIndex: bridge.Attrs().Index, Group: linkGroup(n.bridge)},
+		PeerName:  eth0, PeerNamespace: netlink.NsFd(int(inside)), PeerHardwareAddr: mac(own),
 	}
 	if err := netlink.LinkAdd(outer); err != nil {
 		return fmt.Errorf("add link: %w", err)

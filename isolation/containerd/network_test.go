@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/netip"
 	"os/exec"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -204,8 +205,8 @@ func TestForgedPackets(t *testing.T) {
 	defer l.Close()
 	port := fmt.Sprint(l.LocalAddr().(*net.UDPAddr).Port)
 	b, n := newBox(t, small)
-	if out, err := exec.Command("nft", "delete", "table", "inet", bridgeName()).CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
+	if err := flush(); err != nil {
+		t.Fatal(err)
 	}
 	next := small
 	next.ID = task.NewID()
@@ -259,5 +260,17 @@ func TestForgedPackets(t *testing.T) {
 		t.Errorf("the host got %q from %s", text[:size], who)
 	}
 }
+
+// flush takes the filter away, as "nft flush ruleset" does.
+func flush() error {
+	for _, family := range []string{"inet", "bridge"} {
+		if out, err := exec.Command("nft", "delete", "table", family, bridgeName()).CombinedOutput(); err != nil {
+			return fmt.Errorf("%w: %s", err, out)
+		}
+	}
+	return nil
+}
+
+func itoa(n int) string { return strconv.Itoa(n) }
 
 func bridgeName() string { return "berth" + shared.config.Instance }

@@ -33,7 +33,7 @@ func (r *Runtime) Provision(ctx context.Context, s isolation.Sandbox) (task.Netw
 			return task.Network{}, err
 		}
 	}
-	address, err := r.network.reserve(s.ID)
+	address, err := r.network.reserve(s)
 	if err != nil {
 		return task.Network{}, err
 	}
@@ -64,8 +64,7 @@ func (r *Runtime) unlink(id task.ID) error {
 	if err := errors.Join(r.network.detach(id), removeNetns(r.netns(id))); err != nil {
 		return err
 	}
-	r.network.release(id)
-	return nil
+	return r.network.release(id)
 }
 
 // world returns the record of a task's world, and whether that is there, whole.

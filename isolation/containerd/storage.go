@@ -33,9 +33,13 @@ import (
 //	StateDir/storage/<task>/disk/                 is mounted here
 //	StateDir/storage/<task>/disk/volumes/<volume>/
 //	StateDir/storage/<task>/disk/<runtime ID>/    of one container: upper, work, and its /etc files
-func (c Config) storagesDir() string          { return filepath.Join(c.StateDir, "storage") }
-func (c Config) storageDir(id task.ID) string { return filepath.Join(c.storagesDir(), string(id), "disk") }
-func (c Config) diskImage(id task.ID) string  { return filepath.Join(c.storagesDir(), string(id), "image") }
+func (c Config) storagesDir() string { return filepath.Join(c.StateDir, "storage") }
+func (c Config) storageDir(id task.ID) string {
+	return filepath.Join(c.storagesDir(), string(id), "disk")
+}
+func (c Config) diskImage(id task.ID) string {
+	return filepath.Join(c.storagesDir(), string(id), "image")
+}
 
 // volumesDir holds a task's volumes.
 func (c Config) volumesDir(id task.ID) string { return filepath.Join(c.storageDir(id), "volumes") }

@@ -40,6 +40,7 @@ type Fake struct {
 	worlds map[task.ID]*world
 	addrs  int
 	starts map[process]int
+	groups []task.SecurityGroup
 }
 
 type process struct {
@@ -113,10 +114,29 @@ func (f *Fake) Provision(_ context.Context, s isolation.Sandbox) (task.Network, 
 			MAC:    fmt.Sprintf("02:00:64:40:%02x:%02x", host>>8&0xf, host&0xff),
 			Subnet: "100.64.0.0/20",
 		}
+		for i, p := range s.Publish {
+			p.Host = 49152 + i
+			w.network.Published = append(w.network.Published, p)
+		}
 	}
 	n := w.network
 	f.mu.Unlock()
 	return n, f.fail("provision", s.ID)
+}
+
+// SetGroups implements isolation.Runtime.
+func (f *Fake) SetGroups(_ context.Context, all []task.SecurityGroup) error {
+	f.mu.Lock()
+	f.groups = slices.Clone(all)
+	f.mu.Unlock()
+	return f.fail("groups", "")
+}
+
+// Groups returns what SetGroups was last called with.
+func (f *Fake) Groups() []task.SecurityGroup {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.groups)
 }
 
 // Create implements isolation.Runtime.

@@ -2,6 +2,7 @@ package isolationtest
 
 import (
 	"context"
+	"reflect"
 	"slices"
 	"testing"
 	"time"
@@ -69,7 +70,7 @@ func Suite(t *testing.T, image string, open func(t *testing.T) Host) {
 
 func everyCallTwice(b *bench) {
 	first := b.provision()
-	if again := b.provision(); again != first {
+	if again := b.provision(); !reflect.DeepEqual(again, first) {
 		b.Errorf("second Provision = %+v, want %+v", again, first)
 	}
 	b.create("main", "sleep", "1h")

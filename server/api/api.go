@@ -59,11 +59,14 @@ type RunRequest struct {
 	TaskDefinition json.RawMessage `json:"taskDefinition" doc:"The name of a definition (family, family:revision or ARN), or a whole definition, which is then registered unless it equals the latest ACTIVE one of its family"`
 	Count          *int            `json:"count,omitempty" minimum:"1" maximum:"10" doc:"How many tasks; 1 if left out"`
 	Overrides      *task.Overrides `json:"overrides,omitempty" doc:"What these tasks change in their definition"`
-	Tags           []task.Tag      `json:"tags,omitempty" doc:"At most 50"`
-	Group          string          `json:"group,omitempty" doc:"family:NAME if left out"`
-	StartedBy      string          `json:"startedBy,omitempty" maxLength:"128"`
-	TimeoutSeconds task.Seconds    `json:"timeoutSeconds,omitempty" minimum:"0" doc:"The task is stopped this long after it started running; 0 means never"`
-	ClientToken    string          `json:"clientToken,omitempty" maxLength:"64" doc:"The same token with the same request returns the same tasks; equal to the header Idempotency-Key"`
+
+	NetworkConfiguration *task.NetworkConfiguration `json:"networkConfiguration,omitempty" doc:"Security groups of these tasks, and whether this host publishes their ports"`
+
+	Tags           []task.Tag   `json:"tags,omitempty" doc:"At most 50"`
+	Group          string       `json:"group,omitempty" doc:"family:NAME if left out"`
+	StartedBy      string       `json:"startedBy,omitempty" maxLength:"128"`
+	TimeoutSeconds task.Seconds `json:"timeoutSeconds,omitempty" minimum:"0" doc:"The task is stopped this long after it started running; 0 means never"`
+	ClientToken    string       `json:"clientToken,omitempty" maxLength:"64" doc:"The same token with the same request returns the same tasks; equal to the header Idempotency-Key"`
 }
 
 // RunResponse is the answer to a RunRequest. With dryRun it says what would run
@@ -122,6 +125,18 @@ type LogLine struct {
 	Stream    string    `json:"stream" enum:"stdout,stderr,berth" doc:"berth is not the container: it says which lines are missing"`
 	Text      string    `json:"message" doc:"Without its line end; bytes that are not UTF-8 are replaced"`
 	Partial   bool      `json:"partial,omitempty" doc:"The line goes on in the next one of this container and stream"`
+}
+
+// GroupList is all security groups.
+type GroupList struct {
+	SecurityGroups []task.SecurityGroup `json:"securityGroups"`
+}
+
+// GroupRequest says what a security group allows.
+type GroupRequest struct {
+	Description string            `json:"description,omitempty" maxLength:"255"`
+	Ingress     []task.Permission `json:"ipPermissions,omitempty" doc:"What may come in; nothing if left out"`
+	Egress      []task.Permission `json:"ipPermissionsEgress,omitzero" doc:"What may go out; everything if left out, nothing if empty"`
 }
 
 // ImageList is the images on this host.

@@ -52,6 +52,19 @@ type DefinitionFilter struct {
 	Token        string // where the page before ended
 }
 
+// Groups looks after security groups. ref is an ID or a name.
+type Groups interface {
+	Groups(ctx context.Context) ([]task.SecurityGroup, error)
+	Group(ctx context.Context, ref string) (task.SecurityGroup, error)
+
+	// PutGroup makes a group, or replaces the one of that name; when it returns the
+	// rules are in force.
+	PutGroup(ctx context.Context, g task.SecurityGroup) (task.SecurityGroup, error)
+
+	// RemoveGroup removes a group. One that is in use is a fault.Conflict.
+	RemoveGroup(ctx context.Context, ref string) error
+}
+
 // Journal answers what users want to know about tasks.
 type Journal interface {
 	Task(ctx context.Context, id task.ID) (task.Task, error)
@@ -132,6 +145,7 @@ type Host interface {
 type Config struct {
 	Tasks       Tasks
 	Definitions Definitions
+	Groups      Groups
 	Journal     Journal
 	Images      Images
 	Logs        Logs
@@ -201,6 +215,11 @@ func (s *server) operations() []operation {
 		call(s, "GET", "/tasks/:id/usage", "Read what a task used", 200, s.usage),
 		call(s, "GET", "/tasks/:id/bill", "Read what a task costs, line by line", 200, s.bill),
 		flow(s, "GET", "/events", "Follow what happens to tasks", events, s.events),
+
+		call(s, "GET", "/security-groups", "List the security groups", 200, s.groups),
+		call(s, "GET", "/security-groups/:name", "Describe a security group", 200, s.group),
+		call(s, "PUT", "/security-groups/:name", "Make a security group, or replace its rules, also for tasks that run", 200, s.putGroup),
+		call(s, "DELETE", "/security-groups/:name", "Remove a security group that nothing uses", 204, s.removeGroup),
 
 		call(s, "POST", "/images", "Import an image from an OCI or docker-archive tar", 201, s.importImage),
 		call(s, "GET", "/images", "List the images on this host", 200, s.images),

@@ -50,7 +50,7 @@ func (s *server) run(ctx context.Context, in *runIn) (*api.RunResponse, error) {
 // wish reads the request.
 func (in *runIn) wish() (task.Run, error) {
 	b := in.Body
-	r := task.Run{Tags: b.Tags, Group: b.Group, StartedBy: b.StartedBy, Timeout: b.TimeoutSeconds, Token: b.ClientToken}
+	r := task.Run{Tags: b.Tags, Group: b.Group, StartedBy: b.StartedBy, Timeout: b.TimeoutSeconds, Network: b.NetworkConfiguration, Token: b.ClientToken}
 	switch {
 	case r.Token == "":
 		r.Token = in.Key

@@ -272,7 +272,12 @@ type aTask struct {
 		LastStatus string `json:"lastStatus"`
 		ExitCode   *int   `json:"exitCode"`
 		Reason     string `json:"reason"`
+
+		NetworkBindings []struct{ ContainerPort, HostPort int }
 	} `json:"containers"`
+	Attachments []struct {
+		Details []struct{ Name, Value string }
+	} `json:"attachments"`
 	CreatedAt          time.Time `json:"createdAt"`
 	PullStartedAt      time.Time `json:"pullStartedAt"`
 	PullStoppedAt      time.Time `json:"pullStoppedAt"`

@@ -65,7 +65,7 @@ func main() {
 	case "dial":
 		dial(word(2))
 	case "raw":
-		raw(word(2), word(3), word(4), number(word(5)))
+		raw(word(2), word(3), word(4), number(word(5)), word(6))
 	case "put":
 		put(word(2), word(3), number(word(4)))
 	case "flood":
@@ -176,7 +176,7 @@ func dial(port string) {
 
 // raw sends a UDP packet that it made itself, past the kernel's routes and sockets:
 // to that hardware address, from that IP address, to that one and its port.
-func raw(hardware, from, to string, port int) {
+func raw(hardware, from, to string, port int, sender string) {
 	mac, err := net.ParseMAC(hardware)
 	link, err2 := net.InterfaceByName("eth0")
 	fd, err3 := syscall.Socket(syscall.AF_PACKET, syscall.SOCK_RAW, 0)
@@ -195,7 +195,14 @@ func raw(hardware, from, to string, port int) {
 		sum = sum>>16 + sum&0xffff
 	}
 	ip[10], ip[11] = byte(^sum>>8), byte(^sum)
-	frame := append(append(append([]byte{}, mac...), link.HardwareAddr...), 8, 0)
+	own := link.HardwareAddr
+	if sender != "" {
+		if own, err = net.ParseMAC(sender); err != nil {
+			fmt.Println(err)
+			os.Exit(1)
+		}
+	}
+	frame := append(append(append([]byte{}, mac...), own...), 8, 0)
 	frame = append(append(frame, ip...), udp...)
 	var at syscall.SockaddrLinklayer
 	at.Ifindex, at.Halen = link.Index, 6
