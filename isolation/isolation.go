@@ -90,6 +90,12 @@ type Mount struct {
 	Options []string // of memory, in the words of mount(8)
 }
 
+// Command is a program to run inside a container beside its main process.
+type Command struct {
+	Name string // letters, digits and hyphens
+	Args []string
+}
+
 // Ulimit is one resource limit of a container, in the words of setrlimit(2)
 // without RLIMIT_, in lower case: nofile, nproc, core, …
 type Ulimit struct {
@@ -138,6 +144,21 @@ type Runtime interface {
 	// ever started before, whether it still runs, has ended or was lost, Start
 	// starts nothing and returns when that was.
 	Start(ctx context.Context, id task.ID, container string) (Started, error)
+
+	// Restart starts the main process of a container anew, with what it wrote to its
+	// root file system and its log going on. run counts the processes that there were
+	// before, from 1 on, and makes it safe to repeat: each run is started once. The run
+	// before has to have ended, or else it is fault.Conflict. Everything that is said of
+	// a container's main process is about that of its latest run. Otherwise as Start.
+	Restart(ctx context.Context, id task.ID, container string, run int) (Started, error)
+
+	// Exec runs a command inside a container that runs, as its user and with its
+	// environment, and returns its exit code when it has ended; what it prints is lost.
+	// When ctx ends the command is killed with all that it started, and the error is
+	// that of ctx. There is one command at a time in a container under a name: one that
+	// still runs, whose caller died, is killed first. A container that does not run is
+	// fault.Conflict, a command that cannot be executed fault.Invalid.
+	Exec(ctx context.Context, id task.ID, container string, c Command) (code int, err error)
 
 	// Wait blocks until the main process has ended and returns how. Any number
 	// of callers may wait, before and after it ended. Ending ctx ends the wait

@@ -1,12 +1,14 @@
 package cgroup
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -157,4 +159,53 @@ func ignoreGone(err error) error {
 		return nil
 	}
 	return err
+}
+
+// KillSession sends SIGKILL to every process of a container that belongs to a session
+// (setsid(2)), until there is none, and returns. A process that began a session of its own
+// is left alone. If there is no such cgroup, KillSession does nothing.
+func (t *Tree) KillSession(id, container string, session int) error {
+	dir := t.dir("pids", id, container)
+	for range 100 { // A process that forks is caught in the next round.
+		procs, err := pids(dir)
+		if err != nil {
+			return ignoreGone(err)
+		}
+		found := false
+		for _, pid := range procs {
+			// The descriptor comes first, so that what is killed is what was looked at.
+			fd, err := unix.PidfdOpen(pid, 0)
+			if err != nil {
+				continue // It has ended.
+			}
+			if sessionOf(pid) == session {
+				found = true
+				err = unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0)
+			}
+			unix.Close(fd)
+			if err != nil && !errors.Is(err, unix.ESRCH) {
+				return fmt.Errorf("kill process %d: %w", pid, err)
+			}
+		}
+		if !found {
+			return nil
+		}
+	}
+	return nil
+}
+
+// sessionOf returns the session of a process, 0 if it has ended (field 6 of
+// /proc/PID/stat, proc(5)).
+func sessionOf(pid int) int {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return 0
+	}
+	// The second field is the name in parentheses, which may hold anything.
+	fields := bytes.Fields(text[bytes.LastIndexByte(text, ')')+1:])
+	if len(fields) < 4 || fields[0][0] == 'Z' || fields[0][0] == 'X' {
+		return 0
+	}
+	session, _ := strconv.Atoi(string(fields[3]))
+	return session
 }

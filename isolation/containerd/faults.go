@@ -17,6 +17,7 @@ import (
 // the container's own world, and what it finds out before. The rest is the host's.
 var usersFaults = regexp.MustCompile(`error during container init: |` +
 	`executable file not found in|` +
+	`exec: "[^"]*": (stat|permission denied|is a directory|no such file)|` +
 	`: exec /.*: (no such file or directory|permission denied|exec format error)|` +
 	`sysctl|` +
 	`container init was OOM-killed|memory limit too low|` +

@@ -44,20 +44,26 @@ func (r *Runtime) Start(ctx context.Context, id task.ID, name string) (isolation
 	}
 	defer unlock()
 
-	dir, rid := r.containerDir(id, name), runtimeID(id, name)
-	made, found, err := load[containerRecord](dir, containerFile)
+	made, found, err := load[containerRecord](r.containerDir(id, name), containerFile)
 	if err != nil || !found {
 		return isolation.Started{}, absent(err, id, name)
 	}
-	result, begun, err := load[startRecord](dir, startedFile)
+	return r.startOnce(ctx, id, made)
+}
+
+// startOnce starts the latest run of a container, if that was not done. The caller has
+// the task's lock.
+func (r *Runtime) startOnce(ctx context.Context, id task.ID, c containerRecord) (isolation.Started, error) {
+	dir, rid := r.containerDir(id, c.Name), runtimeID(id, c.Name)
+	result, begun, err := load[startRecord](dir, ofRun(startedFile, c.Run))
 	if err != nil {
 		return isolation.Started{}, err
 	}
 	if !begun {
-		if result, err = r.start(ctx, id, made); err != nil {
+		if result, err = r.start(ctx, id, c); err != nil {
 			return isolation.Started{}, err
 		}
-		if err := save(dir, startedFile, result); err != nil {
+		if err := save(dir, ofRun(startedFile, c.Run), result); err != nil {
 			return isolation.Started{}, err
 		}
 	}
@@ -78,7 +84,7 @@ func (r *Runtime) start(ctx context.Context, id task.ID, c containerRecord) (sta
 	if err != nil && !errdefs.IsNotFound(err) {
 		return startRecord{}, err
 	}
-	intent, begun, err := load[startRecord](dir, intentFile)
+	intent, begun, err := load[startRecord](dir, ofRun(intentFile, c.Run))
 	switch {
 	case err != nil:
 		return startRecord{}, err
@@ -110,7 +116,7 @@ func (r *Runtime) start(ctx context.Context, id task.ID, c containerRecord) (sta
 	var g errgroup.Group
 	g.Go(func() error { return r.keepExit(ctx, rid) })
 	if !begun {
-		g.Go(func() error { return saveDurably(dir, intentFile, result) })
+		g.Go(func() error { return saveDurably(dir, ofRun(intentFile, c.Run), result) })
 	}
 	if err := g.Wait(); err != nil {
 		return startRecord{}, err
@@ -159,23 +165,24 @@ const (
 func (r *Runtime) Wait(ctx context.Context, id task.ID, name string) (task.Exit, error) {
 	dir := r.containerDir(id, name)
 	for pause := firstPause; ; pause = min(2*pause, maxPause) {
-		if exit, ended, err := load[task.Exit](dir, exitFile); ended || err != nil {
-			return exit, err
-		}
-		if _, found, err := load[containerRecord](dir, containerFile); err != nil || !found {
+		c, found, err := load[containerRecord](dir, containerFile)
+		if err != nil || !found {
 			return task.Exit{}, absent(err, id, name)
 		}
-		if result, known, err := load[startRecord](dir, startedFile); err != nil || known && result.Failure != "" {
+		if exit, ended, err := load[task.Exit](dir, ofRun(exitFile, c.Run)); ended || err != nil {
+			return exit, err
+		}
+		if result, known, err := load[startRecord](dir, ofRun(startedFile, c.Run)); err != nil || known && result.Failure != "" {
 			return task.Exit{}, never(err, result, name)
 		}
-		exit, err := r.await(ctx, id, name)
+		exit, err := r.await(ctx, id, c)
 		switch {
 		case err == nil:
 			return exit, nil
 		case ctx.Err() != nil:
 			return task.Exit{}, ctx.Err()
 		case errdefs.IsNotFound(err):
-			if _, begun, err := load[startRecord](dir, intentFile); begun || err != nil {
+			if _, begun, err := load[startRecord](dir, ofRun(intentFile, c.Run)); begun || err != nil {
 				return task.Exit{}, lost(errors.Join(err, r.dead(id, runtimeID(id, name))), dir, name)
 			}
 		}
@@ -206,8 +213,8 @@ func lost(err error, dir, name string) error {
 
 // await asks containerd to wait, once, and writes down the answer. It does that
 // before anybody can delete the process and its cgroup.
-func (r *Runtime) await(ctx context.Context, id task.ID, name string) (task.Exit, error) {
-	rid := runtimeID(id, name)
+func (r *Runtime) await(ctx context.Context, id task.ID, c containerRecord) (task.Exit, error) {
+	rid := runtimeID(id, c.Name)
 	resp, err := r.tasks().Wait(ctx, &tasks.WaitRequest{ContainerID: rid})
 	if err != nil {
 		return task.Exit{}, errgrpc.ToNative(err)
@@ -217,16 +224,23 @@ func (r *Runtime) await(ctx context.Context, id task.ID, name string) (task.Exit
 		return task.Exit{}, err
 	}
 	exit := task.Exit{Code: int(resp.ExitStatus), At: resp.ExitedAt.AsTime(), OOMKilled: kills > 0}
-	dir := r.containerDir(id, name)
+	dir := r.containerDir(id, c.Name)
 	// A Remove may be deleting the directory: it must not come back.
-	if _, found, err := load[containerRecord](dir, containerFile); err != nil || !found {
+	now, found, err := load[containerRecord](dir, containerFile)
+	if err != nil || !found {
 		return exit, err
 	}
-	if err := save(dir, exitFile, exit); err != nil {
+	if now.Run != c.Run {
+		return exit, errNextRun
+	}
+	if err := save(dir, ofRun(exitFile, c.Run), exit); err != nil {
 		return task.Exit{}, err
 	}
 	return exit, r.dead(id, rid)
 }
+
+// errNextRun says that what was waited for is another run than that which was meant.
+var errNextRun = errors.New("the container is in its next run")
 
 // Stop implements isolation.Runtime.
 func (r *Runtime) Stop(ctx context.Context, id task.ID, name string) error {
@@ -254,10 +268,14 @@ func (r *Runtime) lift(id task.ID, name string) error {
 	r.killing.Lock()
 	defer r.killing.Unlock()
 	dir := r.containerDir(id, name)
-	if _, begun, err := load[startRecord](dir, intentFile); !begun || err != nil {
+	c, found, err := load[containerRecord](dir, containerFile)
+	if err != nil || !found {
 		return err
 	}
-	if _, ended, err := load[task.Exit](dir, exitFile); ended || err != nil {
+	if _, begun, err := load[startRecord](dir, ofRun(intentFile, c.Run)); !begun || err != nil {
+		return err
+	}
+	if _, ended, err := load[task.Exit](dir, ofRun(exitFile, c.Run)); ended || err != nil {
 		return err
 	}
 	if r.dying[id] == nil {
@@ -309,21 +327,21 @@ func (r *Runtime) annul(ctx context.Context, id task.ID, name string) (bool, err
 	}
 	defer unlock()
 	dir := r.containerDir(id, name)
-	_, found, err := load[containerRecord](dir, containerFile)
+	c, found, err := load[containerRecord](dir, containerFile)
 	if err != nil || !found {
 		return !found, err
 	}
-	if result, known, err := load[startRecord](dir, startedFile); err != nil || known {
+	if result, known, err := load[startRecord](dir, ofRun(startedFile, c.Run)); err != nil || known {
 		return known && result.Failure != "", err
 	}
-	if _, begun, err := load[startRecord](dir, intentFile); err != nil {
+	if _, begun, err := load[startRecord](dir, ofRun(intentFile, c.Run)); err != nil {
 		return false, err
 	} else if begun {
 		if ran, err := r.preventStart(ctx, runtimeID(id, name)); err != nil || ran {
 			return false, err
 		}
 	}
-	return true, save(dir, startedFile, startRecord{Failure: "it was stopped before it was started"})
+	return true, save(dir, ofRun(startedFile, c.Run), startRecord{Failure: "it was stopped before it was started"})
 }
 
 // preventStart sees to it that a process whose start was cut short is not started

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"berth/isolation"
@@ -23,6 +24,15 @@ const (
 	cutFile       = "creating.json" // a cutRecord
 )
 
+// ofRun is the name of a record that each run of a container has: the first has the
+// plain one.
+func ofRun(file string, run int) string {
+	if run == 0 {
+		return file
+	}
+	return fmt.Sprintf("%s-%d.json", strings.TrimSuffix(file, ".json"), run)
+}
+
 // sandboxRecord is what is known of a task's world.
 type sandboxRecord struct {
 	Sandbox isolation.Sandbox
@@ -37,6 +47,7 @@ type containerRecord struct {
 	Name       string
 	StopSignal uint32
 	Terminal   bool
+	Run        int           `json:",omitempty"` // how many runs there were before the latest
 	Shared     []sharedMount `json:",omitempty"`
 }
 

@@ -62,6 +62,7 @@ type world struct {
 type container struct {
 	spec    isolation.Container
 	script  script
+	run     int
 	started time.Time // zero: never
 	stopped bool      // got the stop signal
 	timer   *time.Timer
@@ -193,6 +194,55 @@ func (f *Fake) start(p process) (isolation.Started, error) {
 		w.run(f, c)
 	}
 	return isolation.Started{RuntimeID: string(p.task) + "-" + p.container, At: c.started}, nil
+}
+
+// Restart implements isolation.Runtime.
+func (f *Fake) Restart(_ context.Context, id task.ID, name string, run int) (isolation.Started, error) {
+	f.mu.Lock()
+	w, c := f.find(process{id, name})
+	switch {
+	case c == nil:
+		f.mu.Unlock()
+		return isolation.Started{}, fault.New(fault.NotFound, "no container %s in task %s", name, id)
+	case c.run == run:
+	case c.run != run-1 || c.running() || c.started.IsZero() || c.lost:
+		f.mu.Unlock()
+		return isolation.Started{}, fault.New(fault.Conflict, "container %s cannot begin run %d", name, run)
+	default:
+		w.containers[name] = &container{spec: c.spec, script: c.script, run: run, done: make(chan struct{})}
+	}
+	f.mu.Unlock()
+	st, err := f.start(process{id, name})
+	if err != nil {
+		return isolation.Started{}, err
+	}
+	return st, f.fail("restart", id)
+}
+
+// Exec implements isolation.Runtime. The command is a script as the container's is: how
+// long it runs and how it ends.
+func (f *Fake) Exec(ctx context.Context, id task.ID, name string, c isolation.Command) (int, error) {
+	f.mu.Lock()
+	_, in := f.find(process{id, name})
+	running := in != nil && in.running()
+	f.mu.Unlock()
+	if !running {
+		return 0, fault.New(fault.Conflict, "container %s does not run", name)
+	}
+	s, err := parse(c.Args)
+	if err != nil {
+		return 0, err
+	}
+	timer := time.NewTimer(s.runs)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return s.code, f.fail("exec", id)
+	case <-in.done:
+		return 0, fault.New(fault.Conflict, "container %s does not run", name)
+	case <-ctx.Done():
+		return 0, ctx.Err()
+	}
 }
 
 // Wait implements isolation.Runtime.

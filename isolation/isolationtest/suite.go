@@ -51,6 +51,12 @@ func Suite(t *testing.T, image string, open func(t *testing.T) Host) {
 		{"RemoveHalfMade", removeHalfMade},
 		{"RemoveRunning", removeRunning},
 		{"ConcurrentCalls", concurrentCalls},
+		{"RestartOnce", restartOnce},
+		{"RestartWhatRuns", restartWhatRuns},
+		{"RestartThenStop", restartThenStop},
+		{"Exec", execs},
+		{"ExecEndsWithContext", execEndsWithContext},
+		{"ExecWhereNothingRuns", execNowhere},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()

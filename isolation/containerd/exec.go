@@ -1,0 +1,155 @@
+package containerd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	tasks "github.com/containerd/containerd/api/services/tasks/v1"
+	tasktypes "github.com/containerd/containerd/api/types/task"
+	"github.com/containerd/errdefs"
+	"github.com/containerd/errdefs/pkg/errgrpc"
+	"github.com/containerd/typeurl/v2"
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+
+	"berth/fault"
+	"berth/isolation"
+	"berth/task"
+)
+
+// execPatience is how long a command that was killed may take to be gone.
+const execPatience = 10 * time.Second
+
+// Exec implements isolation.Runtime. The command is a session of its own (runc calls
+// setsid), by which what it started is found when it has to be killed.
+func (r *Runtime) Exec(ctx context.Context, id task.ID, name string, c isolation.Command) (int, error) {
+	rid := runtimeID(id, name)
+	if status, err := r.status(ctx, rid); errdefs.IsNotFound(err) || err == nil && status != tasktypes.Status_RUNNING {
+		return 0, notRunning(err, name)
+	} else if err != nil {
+		return 0, err
+	}
+	process, err := r.execSpec(ctx, rid, c)
+	if err != nil {
+		return 0, err
+	}
+	x := execution{r: r, task: id, container: rid, id: "exec-" + c.Name}
+	if err := x.make(ctx, process); err != nil {
+		return 0, err
+	}
+	code, err := x.run(ctx)
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), execPatience)
+	defer cancel()
+	if ctx.Err() != nil {
+		return 0, errors.Join(ctx.Err(), x.clear(last))
+	}
+	return code, errors.Join(err, x.clear(last))
+}
+
+// notRunning is the error for a command in a container that does not run.
+func notRunning(err error, name string) error {
+	return fault.Wrap(fault.Conflict, err, "container %s does not run", name)
+}
+
+// execSpec is the container's main process with another command.
+func (r *Runtime) execSpec(ctx context.Context, rid string, c isolation.Command) (typeurl.Any, error) {
+	known, err := r.Client.ContainerService().Get(ctx, rid)
+	if err != nil {
+		return nil, fmt.Errorf("read container %s: %w", rid, err)
+	}
+	var spec specs.Spec
+	if err := typeurl.UnmarshalTo(known.Spec, &spec); err != nil {
+		return nil, fmt.Errorf("read the spec of container %s: %w", rid, err)
+	}
+	process := *spec.Process
+	process.Args, process.Terminal, process.ConsoleSize = c.Args, false, nil
+	encoded, err := typeurl.MarshalAny(&process)
+	if err != nil {
+		return nil, fmt.Errorf("encode command: %w", err)
+	}
+	return encoded, nil
+}
+
+// execution is one command in a container.
+type execution struct {
+	r         *Runtime
+	task      task.ID
+	container string // runtime ID
+	id        string
+	pid       uint32 // on this host; 0: not started
+}
+
+// make makes the command's process ready to start.
+func (x *execution) make(ctx context.Context, process typeurl.Any) error {
+	req := &tasks.ExecProcessRequest{ContainerID: x.container, ExecID: x.id, Spec: typeurl.MarshalProto(process)}
+	_, err := x.r.tasks().Exec(ctx, req)
+	if err = errgrpc.ToNative(err); errdefs.IsAlreadyExists(err) { // Its caller died.
+		if err := x.clear(ctx); err != nil {
+			return err
+		}
+		_, err = x.r.tasks().Exec(ctx, req)
+		err = errgrpc.ToNative(err)
+	}
+	if ended(err) {
+		return notRunning(err, x.container)
+	}
+	if err != nil {
+		return fmt.Errorf("make command in container %s: %w", x.container, err)
+	}
+	return nil
+}
+
+func (x *execution) run(ctx context.Context) (int, error) {
+	started, err := x.r.tasks().Start(ctx, &tasks.StartRequest{ContainerID: x.container, ExecID: x.id})
+	if err = errgrpc.ToNative(err); err != nil {
+		if _, gone := x.r.status(ctx, x.container); ended(err) || errdefs.IsNotFound(gone) {
+			return 0, notRunning(err, x.container)
+		}
+		return 0, startFault(err, x.container)
+	}
+	x.pid = started.Pid
+	done, err := x.r.tasks().Wait(ctx, &tasks.WaitRequest{ContainerID: x.container, ExecID: x.id})
+	if err = errgrpc.ToNative(err); ended(err) {
+		return 0, notRunning(err, x.container)
+	}
+	if err != nil {
+		return 0, fmt.Errorf("wait for command in container %s: %w", x.container, err)
+	}
+	return int(done.ExitStatus), nil
+}
+
+// clear kills the command and what it started, if they still run, and takes away what
+// containerd knows of it.
+func (x *execution) clear(ctx context.Context) error {
+	if x.pid == 0 {
+		got, err := x.r.tasks().Get(ctx, &tasks.GetRequest{ContainerID: x.container, ExecID: x.id})
+		if err == nil {
+			x.pid = got.Process.Pid
+		}
+	}
+	for pause := firstPause; ; pause = min(2*pause, maxPause) {
+		if x.pid != 0 {
+			if err := x.r.cgroups.KillSession(string(x.task), x.container, int(x.pid)); err != nil {
+				return err
+			}
+		}
+		_, err := x.r.tasks().DeleteProcess(ctx, &tasks.DeleteProcessRequest{ContainerID: x.container, ExecID: x.id})
+		if err = errgrpc.ToNative(err); err == nil || errdefs.IsNotFound(err) {
+			return nil
+		}
+		if !errdefs.IsFailedPrecondition(err) { // It has not ended yet.
+			return fmt.Errorf("delete command in container %s: %w", x.container, err)
+		}
+		_, err = x.r.tasks().Kill(ctx, &tasks.KillRequest{ContainerID: x.container, ExecID: x.id, Signal: uint32(unix.SIGKILL)})
+		if err = errgrpc.ToNative(err); err != nil && !ended(err) {
+			return fmt.Errorf("kill command in container %s: %w", x.container, err)
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return fmt.Errorf("delete command in container %s: %w", x.container, ctx.Err())
+		}
+	}
+}
