@@ -250,8 +250,12 @@ func (r *Runner) drive(ctx, wanted context.Context, id task.ID) {
 	log := r.Log.With(zap.String("task", string(id)))
 	var failing time.Time // since when the step fails; zero if it does not
 	pause := pauseMin
+	wanted, settle := context.WithCancel(wanted)
+	health := r.newChecks(wanted)
+	defer health.running.Wait()
+	defer settle()
 	for ctx.Err() == nil {
-		t, err := r.advance(ctx, wanted, id, failing)
+		t, err := r.advance(ctx, wanted, id, health, failing)
 		switch {
 		case ctx.Err() != nil: // The next Run repeats this.
 		case err != nil:
@@ -276,12 +280,12 @@ func (r *Runner) drive(ctx, wanted context.Context, id task.ID) {
 // advance looks at what is written down, does the one thing that this calls for
 // and writes down what came of it. failing is since when that fails, zero if it
 // has not.
-func (r *Runner) advance(ctx, wanted context.Context, id task.ID, failing time.Time) (task.Task, error) {
+func (r *Runner) advance(ctx, wanted context.Context, id task.ID, health *checks, failing time.Time) (task.Task, error) {
 	t, err := r.Store.Task(ctx, id)
 	if err != nil || t.LastStatus.Final() {
 		return t, err
 	}
-	tr, err := r.step(ctx, wanted, t)
+	tr, err := r.step(ctx, wanted, t, health)
 	if ctx.Err() != nil {
 		return t, ctx.Err() // What step saw may be our own end, not the task's.
 	}
@@ -308,7 +312,7 @@ var unable = map[task.Status]string{
 }
 
 // step does the one thing that t's status calls for and returns what came of it.
-func (r *Runner) step(ctx, wanted context.Context, t task.Task) (task.Transition, error) {
+func (r *Runner) step(ctx, wanted context.Context, t task.Task, health *checks) (task.Transition, error) {
 	if r.restarted(t) && t.StoppingAt.IsZero() {
 		return r.lost(t), nil
 	}
@@ -318,9 +322,9 @@ func (r *Runner) step(ctx, wanted context.Context, t task.Task) (task.Transition
 	case task.Pending:
 		return r.pull(wanted, t)
 	case task.Activating:
-		return r.start(wanted, t)
+		return r.start(wanted, t, health)
 	case task.Running:
-		return r.watch(wanted, t)
+		return r.watch(wanted, t, health)
 	case task.Deactivating:
 		return task.Deactivated(t.Time(r.Now())), nil
 	case task.Stopping:

@@ -19,6 +19,7 @@ type starter struct {
 	r        *Runner
 	t        task.Task
 	plans    []task.ContainerPlan // dependencies first
+	health   *checks
 	started  map[string]chan struct{}
 	settled  chan struct{} // closed when containers that depend on others may be looked at
 	mu       sync.Mutex
@@ -26,9 +27,9 @@ type starter struct {
 	early    map[string]task.Exit // of essential containers that ended before all had started
 }
 
-func newStarter(r *Runner, t task.Task, plans []task.ContainerPlan) *starter {
+func newStarter(r *Runner, t task.Task, plans []task.ContainerPlan, health *checks) *starter {
 	s := &starter{
-		r: r, t: t, plans: plans, started: make(map[string]chan struct{}), settled: make(chan struct{}),
+		r: r, t: t, plans: plans, health: health, started: make(map[string]chan struct{}), settled: make(chan struct{}),
 		outcomes: make(map[string]task.Outcome), early: make(map[string]task.Exit),
 	}
 	for _, p := range plans {
@@ -125,6 +126,9 @@ func (s *starter) over(ctx context.Context, name string, patience time.Duration)
 	exit.At = s.r.onTimeline(s.t, exit.At)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.plan(name).Restarts(s.outcomes[name].StartedAt, exit) {
+		return false // It is started anew once the task runs.
+	}
 	s.early[name] = exit
 	return true
 }
@@ -172,9 +176,11 @@ func (s *starter) start(ctx context.Context, p task.ContainerPlan) error {
 	if err != nil {
 		return err
 	}
+	o := task.Outcome{RuntimeID: st.RuntimeID, StartedAt: s.r.onTimeline(s.t, st.At)}
 	s.mu.Lock()
-	s.outcomes[p.Name] = task.Outcome{RuntimeID: st.RuntimeID, StartedAt: s.r.onTimeline(s.t, st.At)}
+	s.outcomes[p.Name] = o
 	s.mu.Unlock()
+	s.health.begin(s.t, p, task.Container{StartedAt: o.StartedAt, Health: task.Unknown})
 	close(s.started[p.Name])
 	return nil
 }
@@ -196,8 +202,11 @@ func (s *starter) await(ctx context.Context, name string, d task.Dependency) err
 			return context.Cause(ctx)
 		}
 	}
-	if d.Condition == task.DependStart {
+	switch d.Condition {
+	case task.DependStart:
 		return nil
+	case task.DependHealthy:
+		return s.healthy(ctx, name, d.Container)
 	}
 	exit, err := s.r.Runtime.Wait(ctx, s.t.ID, d.Container)
 	switch {
@@ -215,6 +224,35 @@ func (s *starter) await(ctx context.Context, name string, d task.Dependency) err
 			d.Container, name)
 	}
 	return nil
+}
+
+// healthy waits until the container that name depends on is healthy.
+func (s *starter) healthy(ctx context.Context, name, dependency string) error {
+	gone, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	go func() {
+		_, err := s.r.Runtime.Wait(gone, s.t.ID, dependency)
+		if err == nil || fault.KindOf(err) == fault.NotFound {
+			err = fault.New(fault.Conflict,
+				"TaskFailedToStart: dependency graph: failed to resolve the container ordering dependency [%s] for target [%s] as dependency stopped before it was healthy.",
+				dependency, name)
+		}
+		cancel(err)
+	}()
+	for {
+		health, changed := s.health.health(dependency, 0)
+		if health == task.Healthy {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-gone.Done():
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			return context.Cause(gone)
+		}
+	}
 }
 
 // ended notes how a container ended.

@@ -58,12 +58,12 @@ func (r *Runner) pull(wanted context.Context, t task.Task) (task.Transition, err
 
 // start makes the task's containers and starts each as soon as the containers it
 // depends on are where it wants them.
-func (r *Runner) start(wanted context.Context, t task.Task) (task.Transition, error) {
+func (r *Runner) start(wanted context.Context, t task.Task, health *checks) (task.Transition, error) {
 	d, err := r.Store.Definition(wanted, t.DefinitionARN)
 	if err != nil {
 		return r.startFailed(wanted, t, err, false, nil)
 	}
-	s := newStarter(r, t, task.Plan(d, t))
+	s := newStarter(r, t, task.Plan(d, t), health)
 	if err := s.run(wanted); err != nil {
 		return r.startFailed(wanted, t, err, slices.Contains(users, fault.KindOf(err)), s.all())
 	}
@@ -132,8 +132,25 @@ const (
 )
 
 // watch waits until something happens that a running task has to hear of: a
-// container ends, the task's time is up, somebody wants it stopped.
-func (r *Runner) watch(wanted context.Context, t task.Task) (task.Transition, error) {
+// container ends or its health changes, the task's time is up, somebody wants it stopped.
+func (r *Runner) watch(wanted context.Context, t task.Task, health *checks) (task.Transition, error) {
+	d, err := r.Store.Definition(wanted, t.DefinitionARN)
+	if err != nil && wanted.Err() == nil {
+		return task.Transition{}, fmt.Errorf("read definition: %w", err)
+	}
+	plans := make(map[string]task.ContainerPlan)
+	for _, p := range task.Plan(d, t) {
+		plans[p.Name] = p
+	}
+	for _, c := range t.Containers {
+		switch {
+		case wanted.Err() != nil:
+		case c.Restarting():
+			return r.restart(wanted, t, c)
+		case c.LastStatus == task.Running:
+			health.begin(t, plans[c.Name], c)
+		}
+	}
 	ctx, cancel := context.WithCancel(wanted)
 	defer cancel()
 	if t.Timeout > 0 {
@@ -141,7 +158,17 @@ func (r *Runner) watch(wanted context.Context, t task.Task) (task.Transition, er
 		ctx, cancel = context.WithTimeout(ctx, left)
 		defer cancel()
 	}
-	name, o, err := r.first(ctx, t)
+	var name string
+	var o task.Outcome
+	for {
+		news, changed := health.news(t)
+		if len(news) > 0 && ctx.Err() == nil {
+			return task.Observed(t.Time(r.Now()), news), nil
+		}
+		if name, o, err = r.first(ctx, t, changed); !errors.Is(err, errHealth) {
+			break
+		}
+	}
 	switch {
 	case wanted.Err() != nil:
 		return task.Quit(r.stamp(t), task.UserInitiated, task.ReasonUserStopped, nil), nil
@@ -151,19 +178,53 @@ func (r *Runner) watch(wanted context.Context, t task.Task) (task.Transition, er
 	case err != nil:
 		return task.Transition{}, err
 	}
-	outcomes := map[string]task.Outcome{name: o}
-	if !t.Container(name).Essential {
-		return task.Observed(r.stamp(t, o), outcomes), nil
+	if o.Exit != nil && plans[name].Restarts(t.Container(name).StartedAt, *o.Exit) {
+		return task.Observed(r.stamp(t, o), map[string]task.Outcome{name: {Restart: true}}), nil
 	}
-	if o.Exit == nil {
-		return task.Quit(r.stamp(t, o), task.Infrastructure, reasonVanished, outcomes), nil
-	}
-	return task.Quit(r.stamp(t, o), task.EssentialExited, task.ReasonEssentialExited, outcomes), nil
+	return r.over(t, name, o), nil
 }
 
+// over says what the end of a container means for its task.
+func (r *Runner) over(t task.Task, name string, o task.Outcome) task.Transition {
+	outcomes := map[string]task.Outcome{name: o}
+	if !t.Container(name).Essential {
+		return task.Observed(r.stamp(t, o), outcomes)
+	}
+	if o.Exit == nil {
+		return task.Quit(r.stamp(t, o), task.Infrastructure, reasonVanished, outcomes)
+	}
+	return task.Quit(r.stamp(t, o), task.EssentialExited, task.ReasonEssentialExited, outcomes)
+}
+
+// restart starts a container anew. That it is to be is written down, with the number of
+// the run, so that each run is started once.
+func (r *Runner) restart(wanted context.Context, t task.Task, c task.Container) (task.Transition, error) {
+	st, err := r.Runtime.Restart(wanted, t.ID, c.Name, c.RestartCount)
+	switch kind := fault.KindOf(err); {
+	case wanted.Err() != nil:
+		return task.Quit(r.stamp(t), task.UserInitiated, task.ReasonUserStopped, nil), nil
+	case kind == fault.NotFound:
+		return r.over(t, c.Name, task.Outcome{Ended: true, Reason: reasonVanished}), nil
+	case kind == fault.Invalid:
+		o := task.Outcome{Ended: true, Reason: fault.Message(err)}
+		if c.Essential {
+			return task.Quit(r.stamp(t), task.EssentialExited, task.ReasonEssentialExited, map[string]task.Outcome{c.Name: o}), nil
+		}
+		return r.over(t, c.Name, o), nil
+	case err != nil:
+		return task.Transition{}, fmt.Errorf("restart container %s: %w", c.Name, err)
+	}
+	started := task.Outcome{RuntimeID: st.RuntimeID, StartedAt: r.onTimeline(t, st.At)}
+	return task.Observed(t.Time(r.Now()), map[string]task.Outcome{c.Name: started}), nil
+}
+
+// errHealth says that the health of a container has changed.
+var errHealth = errors.New("the health of a container has changed")
+
 // first waits for the first container of the task that ends and returns its name
-// and what became of it. A process that was lost ends without an exit.
-func (r *Runner) first(ctx context.Context, t task.Task) (string, task.Outcome, error) {
+// and what became of it. A process that was lost ends without an exit. It is errHealth if
+// changed is closed before.
+func (r *Runner) first(ctx context.Context, t task.Task, changed <-chan struct{}) (string, task.Outcome, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	type ended struct {
 		name string
@@ -190,6 +251,8 @@ func (r *Runner) first(ctx context.Context, t task.Task) (string, task.Outcome, 
 	select {
 	case e := <-ends:
 		return e.name, e.o, e.err
+	case <-changed:
+		return "", task.Outcome{}, errHealth
 	case <-ctx.Done():
 		return "", task.Outcome{}, ctx.Err()
 	}

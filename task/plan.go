@@ -33,6 +33,9 @@ type ContainerPlan struct {
 	StdinOpen              bool
 	Mounts                 []Mount
 
+	Health  *HealthPlan  // nil: its health is not checked
+	Restart *RestartPlan // nil: when it has ended, that is that
+
 	DependsOn    []Dependency
 	StartTimeout time.Duration // how long others wait for this container; 0: for ever
 	StopTimeout  time.Duration // between the stop signal and SIGKILL
@@ -78,6 +81,8 @@ func plan(c ContainerDefinition, o ContainerOverride) ContainerPlan {
 		StartTimeout:           seconds(c.StartTimeout, 0),
 		StopTimeout:            seconds(c.StopTimeout, DefaultStopTimeout),
 		Ulimits:                c.Ulimits,
+		Health:                 healthPlan(c.HealthCheck),
+		Restart:                restartPlan(c.RestartPolicy),
 	}
 	if o.Command != nil {
 		p.Command = o.Command

@@ -217,8 +217,7 @@ func omitZero(n int) string {
 
 // Unsupported reports the first thing that a run of d asks for and this version
 // of Berth does not do yet. It would be worse to run without it. arch is the
-// host's CPU architecture in ECS's words. Health checks are accepted and not run:
-// health stays UNKNOWN, which is true.
+// host's CPU architecture in ECS's words.
 func Unsupported(d Definition, r Run, arch string) error {
 	not := func(field, what string) error {
 		return fault.At(field, "%s is not supported by this version of Berth yet", what)
@@ -257,8 +256,6 @@ func Unsupported(d Definition, r Run, arch string) error {
 			return not(at+"secrets", "secrets")
 		case c.RepositoryCredentials != nil:
 			return not(at+"repositoryCredentials", "repositoryCredentials")
-		case c.RestartPolicy != nil && c.RestartPolicy.Enabled:
-			return not(at+"restartPolicy", "restartPolicy")
 		case c.FirelensConfiguration != nil:
 			return not(at+"firelensConfiguration", "firelensConfiguration")
 		case c.LogConfiguration != nil && c.LogConfiguration.LogDriver != "awslogs":
@@ -269,11 +266,6 @@ func Unsupported(d Definition, r Run, arch string) error {
 		for j, u := range c.Ulimits {
 			if u.Name == "rtprio" && (u.SoftLimit != 0 || u.HardLimit != 0) {
 				return fault.At(fmt.Sprintf("%sulimits[%d]", at, j), "a real-time process is not held by the limit of its task's CPU, so rtprio can only be 0")
-			}
-		}
-		for j, dep := range c.DependsOn {
-			if dep.Condition == DependHealthy {
-				return not(fmt.Sprintf("%sdependsOn[%d].condition", at, j), "waiting for HEALTHY")
 			}
 		}
 	}

@@ -117,7 +117,8 @@ type Container struct {
 	ExitCode          *int               `json:"exitCode,omitempty"`
 	Reason            string             `json:"reason,omitempty"`
 	Health            string             `json:"healthStatus"`
-	Essential         bool               `json:"essential"` // Berth
+	RestartCount      int                `json:"restartCount,omitempty"` // Berth, and the task metadata endpoint: how often its restartPolicy started it anew
+	Essential         bool               `json:"essential"`              // Berth
 	CPU               string             `json:"cpu"`
 	Memory            string             `json:"memory,omitempty"`
 	MemoryReservation string             `json:"memoryReservation,omitempty"`

@@ -32,6 +32,8 @@ type Outcome struct {
 	Exit      *Exit     // how it ended; nil if it has not, or nobody knows
 	Ended     bool      // it ended; implied by Exit
 	Reason    string    // why it ended or could not start, for the user; may be empty
+	Health    string    // what its health check says now; empty: nothing new
+	Restart   bool      // it ended and is to be started anew
 }
 
 // Provisioned says that the task has capacity, a cgroup and a network, and that
@@ -161,6 +163,7 @@ func (t *Task) note(tr Transition) {
 			c.take(o)
 		}
 	}
+	t.Health = health(t.Containers)
 }
 
 // take notes o. What is known already is not changed: how a container ended is
@@ -168,6 +171,14 @@ func (t *Task) note(tr Transition) {
 func (c *Container) take(o Outcome) {
 	if c.LastStatus == Stopped {
 		return
+	}
+	if o.Restart {
+		c.LastStatus, c.StartedAt, c.Health = Pending, time.Time{}, Unknown
+		c.RestartCount++
+		return
+	}
+	if o.Health != "" {
+		c.Health = o.Health
 	}
 	if !o.StartedAt.IsZero() && c.StartedAt.IsZero() {
 		c.RuntimeID, c.StartedAt, c.LastStatus = o.RuntimeID, o.StartedAt, Running

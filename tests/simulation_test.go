@@ -384,6 +384,15 @@ func crashes(t *testing.T, seed uint64) {
 			ids = append(ids, h.submit(run, prepare, app).ID)
 		case p < 35:
 			ids = append(ids, h.submit(run, main("ignore", "TERM")).ID)
+		case p < 37:
+			c := main("sleep", "70s")
+			c.RestartPolicy = &task.RestartPolicy{Enabled: true, RestartAttemptPeriod: ptr(60)}
+			ids = append(ids, h.submit(run, c).ID)
+		case p < 39:
+			db, app := main("sleep", "1h"), main("sleep", "40s")
+			db.Name, db.HealthCheck = "db", &task.HealthCheck{Command: []string{"CMD", "exit", "0"}, Interval: ptr(5)}
+			app.DependsOn = []task.Dependency{{Container: "db", Condition: task.DependHealthy}}
+			ids = append(ids, h.submit(run, db, app).ID)
 		case p < 40:
 			c := main("exit", "0")
 			c.Image = "missing"
@@ -434,7 +443,7 @@ func crashes(t *testing.T, seed uint64) {
 			}
 		}
 		for _, c := range got.Containers {
-			if n := h.fake.Starts(id, c.Name); n > 1 {
+			if n := h.fake.Starts(id, c.Name); n > 1+c.RestartCount {
 				t.Errorf("container %s of task %s was started %d times", c.Name, id, n)
 			}
 			if !c.StartedAt.IsZero() && c.ExitCode == nil && !rebooted {
@@ -455,6 +464,8 @@ func crashes(t *testing.T, seed uint64) {
 		t.Error(err)
 	}
 }
+
+func ptr(n int) *int { return &n }
 
 // luck fails one call in eight. Which ones depends on the seed, the call and how
 // often it was made, and not on the order in which goroutines happen to run.

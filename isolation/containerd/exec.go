@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	tasks "github.com/containerd/containerd/api/services/tasks/v1"
@@ -120,6 +121,10 @@ func (x *execution) run(ctx context.Context) (int, error) {
 	return int(done.ExitStatus), nil
 }
 
+// stillRuns is in the error of containerd's shim, which has no kind, when a process that
+// has not ended is deleted.
+const stillRuns = "cannot delete a running process"
+
 // clear kills the command and what it started, if they still run, and takes away what
 // containerd knows of it.
 func (x *execution) clear(ctx context.Context) error {
@@ -139,7 +144,7 @@ func (x *execution) clear(ctx context.Context) error {
 		if err = errgrpc.ToNative(err); err == nil || errdefs.IsNotFound(err) {
 			return nil
 		}
-		if !errdefs.IsFailedPrecondition(err) { // It has not ended yet.
+		if !errdefs.IsFailedPrecondition(err) && !strings.Contains(err.Error(), stillRuns) {
 			return fmt.Errorf("delete command in container %s: %w", x.container, err)
 		}
 		_, err = x.r.tasks().Kill(ctx, &tasks.KillRequest{ContainerID: x.container, ExecID: x.id, Signal: uint32(unix.SIGKILL)})

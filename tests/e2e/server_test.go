@@ -264,6 +264,7 @@ type aTask struct {
 	LastStatus    string `json:"lastStatus"`
 	DesiredStatus string `json:"desiredStatus"`
 	StopCode      string `json:"stopCode"`
+	HealthStatus  string `json:"healthStatus"`
 	StoppedReason string `json:"stoppedReason"`
 	CPU           string `json:"cpu"`
 	Memory        string `json:"memory"`
@@ -272,6 +273,10 @@ type aTask struct {
 		LastStatus string `json:"lastStatus"`
 		ExitCode   *int   `json:"exitCode"`
 		Reason     string `json:"reason"`
+
+		HealthStatus string    `json:"healthStatus"`
+		RestartCount int       `json:"restartCount"`
+		StartedAt    time.Time `json:"startedAt"`
 
 		NetworkBindings []struct{ ContainerPort, HostPort int }
 	} `json:"containers"`

@@ -6,6 +6,7 @@
 //	probe inspect 2s      prints what it sees of itself and its surroundings, as JSON, and stays that long
 //	probe say hello 3     prints hello, and ends with code 3
 //	probe flood FILE      writes until it may not
+//	probe family          starts a child, and both stay
 //	probe chatter 1000    prints so many lines of 200 letters
 //	probe bomb            starts itself over and over
 //	probe orphans 3       leaves three zombies to PID 1, and ends with how many there are a second later
@@ -80,6 +81,9 @@ func main() {
 	case "say":
 		fmt.Println(word(2))
 		os.Exit(number(word(3)))
+	case "family":
+		_ = exec.Command("/proc/self/exe", "sleep", "1h").Start()
+		time.Sleep(time.Hour)
 	case "chatter":
 		for n := range number(word(2)) {
 			fmt.Println(n, strings.Repeat("x", 200))
