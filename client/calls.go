@@ -127,6 +127,13 @@ func (c *Client) Usage(ctx context.Context, id string, q billing.UsageQuery) (bi
 	return u, err
 }
 
+// Isolation returns what keeps a task apart, as the kernel of the server's host says.
+func (c *Client) Isolation(ctx context.Context, id string) (task.Isolation, error) {
+	var i task.Isolation
+	err := c.call(ctx, request{method: "GET", path: taskPath(id, "/isolation")}, &i)
+	return i, err
+}
+
 // Bill returns what a task costs, so far or in the end.
 func (c *Client) Bill(ctx context.Context, id string) (billing.Bill, error) {
 	var b billing.Bill

@@ -176,6 +176,10 @@ type Runtime interface {
 	// Kill sends SIGKILL to every process of the container. Otherwise as Stop.
 	Kill(ctx context.Context, id task.ID, container string) error
 
+	// Inspect reads back from the kernel what keeps the task apart. TaskARN is for the
+	// caller to fill in. A task that is not provisioned is fault.Conflict.
+	Inspect(ctx context.Context, id task.ID) (task.Isolation, error)
+
 	// Gauge opens the task's counters for reading, many times and cheaply. The
 	// caller closes it. If the task is not provisioned the error is
 	// fault.NotFound.

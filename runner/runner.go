@@ -129,6 +129,21 @@ func (r *Runner) Stop(ctx context.Context, id task.ID, reason string) (task.Task
 	return r.Store.AskStop(ctx, id, task.UserInitiated, reason)
 }
 
+// Isolation reads back from the kernel what keeps a task apart. One that has no
+// processes on the host, because it waits or has stopped, is fault.Conflict.
+func (r *Runner) Isolation(ctx context.Context, id task.ID) (task.Isolation, error) {
+	t, err := r.Store.Task(ctx, id)
+	if err != nil {
+		return task.Isolation{}, err
+	}
+	i, err := r.Runtime.Inspect(ctx, id)
+	if fault.KindOf(err) == fault.Conflict {
+		return i, fault.New(fault.Conflict, "task %s is %s: nothing of it is on the host", id, t.LastStatus)
+	}
+	i.TaskARN = t.ARN
+	return i, err
+}
+
 // Load returns what all tasks may reserve together, what they reserve now, and
 // how many tasks wait for capacity.
 func (r *Runner) Load() (total, reserved task.Size, waiting int) { return r.capacity.load() }

@@ -101,6 +101,7 @@ func TestFailedWriteIsNotTold(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
+		synctest.Wait() // Followers are told after those who wrote.
 		if events, ok := s.recent.after(0); !ok || len(events) != 2 || events[0].seq != 1 || events[1].seq != 2 {
 			t.Errorf("in memory are %d events, %v", len(events), ok)
 		}

@@ -89,7 +89,8 @@ func exits(t task.Task) string {
 }
 
 func (a *app) describeCommand() *cobra.Command {
-	return &cobra.Command{
+	var isolation bool
+	c := &cobra.Command{
 		Use:               "describe TASK",
 		Short:             "Show all about a task",
 		Args:              cobra.ExactArgs(1),
@@ -99,9 +100,18 @@ func (a *app) describeCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if isolation {
+				i, err := a.client().Isolation(c.Context(), args[0])
+				if err != nil {
+					return err
+				}
+				return a.print(i, func(w io.Writer) { describeIsolation(w, i) })
+			}
 			return a.print(t, func(w io.Writer) { describeTask(w, t, a.now()) })
 		},
 	}
+	c.Flags().BoolVar(&isolation, "isolation", false, "show what keeps the task apart, as the host's kernel says it is")
+	return c
 }
 
 func describeTask(w io.Writer, t task.Task, now time.Time) {

@@ -251,6 +251,23 @@ func (f *Fake) Exec(ctx context.Context, id task.ID, name string, c isolation.Co
 	}
 }
 
+// Inspect implements isolation.Runtime. What it says is what was asked for.
+func (f *Fake) Inspect(_ context.Context, id task.ID) (task.Isolation, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	w := f.worlds[id]
+	if w == nil || !w.provisioned {
+		return task.Isolation{}, fault.New(fault.Conflict, "task %s is not provisioned", id)
+	}
+	i := task.Isolation{Runtime: "fake", Containers: []task.ContainerIsolation{}}
+	i.Cgroup.VCPU, i.Cgroup.MemoryBytes = float64(w.sandbox.Size.CPU)/1024, int64(w.sandbox.Size.Memory)<<20
+	for name := range w.containers {
+		i.Containers = append(i.Containers, task.ContainerIsolation{Name: name})
+	}
+	slices.SortFunc(i.Containers, func(a, b task.ContainerIsolation) int { return strings.Compare(a.Name, b.Name) })
+	return i, nil
+}
+
 // Wait implements isolation.Runtime.
 func (f *Fake) Wait(ctx context.Context, id task.ID, name string) (task.Exit, error) {
 	f.mu.Lock()

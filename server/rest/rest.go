@@ -31,6 +31,9 @@ type Tasks interface {
 	Preview(ctx context.Context, r task.Run) (task.Definition, []task.Task, error)
 	Submit(ctx context.Context, r task.Run) ([]task.Task, error)
 	Stop(ctx context.Context, id task.ID, reason string) (task.Task, error)
+
+	// Isolation reads back from the kernel what keeps a task apart.
+	Isolation(ctx context.Context, id task.ID) (task.Isolation, error)
 }
 
 // Definitions remembers task definitions. ref is a family, which means its
@@ -213,6 +216,7 @@ func (s *server) operations() []operation {
 		call(s, "POST", "/tasks/:id/stop", "Stop a task", 200, s.stop),
 		flow(s, "GET", "/tasks/:id/logs", "Read what a task's containers wrote", lines, s.logs),
 		call(s, "GET", "/tasks/:id/usage", "Read what a task used", 200, s.usage),
+		call(s, "GET", "/tasks/:id/isolation", "Read back from the kernel what keeps a task apart", 200, s.isolation),
 		call(s, "GET", "/tasks/:id/bill", "Read what a task costs, line by line", 200, s.bill),
 		flow(s, "GET", "/events", "Follow what happens to tasks", events, s.events),
 

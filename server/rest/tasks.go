@@ -82,6 +82,11 @@ func (in *runIn) wish() (task.Run, error) {
 	return r, fault.At("taskDefinition", "it is neither the name of a definition nor a definition")
 }
 
+func (s *server) isolation(ctx context.Context, in *taskIn) (*task.Isolation, error) {
+	i, err := s.Tasks.Isolation(ctx, in.ID.ID)
+	return &i, err
+}
+
 func (s *server) preview(d task.Definition, tasks []task.Task) *api.RunResponse {
 	out := &api.RunResponse{Tasks: some(tasks), Failures: []api.Failure{}, DryRun: true, TaskDefinition: &d}
 	if len(tasks) > 0 {

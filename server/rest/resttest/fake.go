@@ -186,6 +186,31 @@ func (f *Fake) put(t task.Task) {
 	f.changed()
 }
 
+// Isolation is rest.Tasks.
+func (f *Fake) Isolation(_ context.Context, id task.ID) (task.Isolation, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	t, ok := f.tasks[id]
+	switch {
+	case !ok:
+		return task.Isolation{}, fault.New(fault.NotFound, "no task %q", id)
+	case t.LastStatus.Final():
+		return task.Isolation{}, fault.New(fault.Conflict, "task %s is %s: nothing of it is on the host", id, t.LastStatus)
+	}
+	swap := int64(0)
+	return task.Isolation{
+		TaskARN: t.ARN, Runtime: "runc",
+		Cgroup:  task.CgroupLimits{Version: "cgroup v2", Path: "/berth/" + string(id), VCPU: 0.25, CPUWeight: 25, MemoryBytes: 512 << 20, SwapBytes: &swap, PIDs: 2048},
+		Network: task.NetworkIsolation{Namespace: "net:[1]", Interfaces: []string{"eth0 100.64.0.2/20"}, PortIsolated: true, SenderGuard: []string{"0a:58:64:40:00:02 100.64.0.2"}},
+		Storage: task.StorageIsolation{Limited: true, Device: "/dev/loop3", SizeBytes: 20 << 30, UsedBytes: 1 << 20},
+		Containers: []task.ContainerIsolation{{
+			Name: "main", HostPID: 7, UIDMap: "0 0 4294967295", NoNewPrivileges: true, Namespaces: map[string]string{"mnt": "mnt:[2]", "net": "net:[1]", "pid": "pid:[3]", "time": "time:[4]", "user": "user:[5]"}, SharedWithHost: []string{"time", "user"},
+			Capabilities: task.Capabilities{Effective: []string{"CAP_CHOWN"}}, Seccomp: task.Seccomp{Mode: "filter", Filters: 1, Profile: "0123456789abcdef"},
+			MaskedPaths: []string{"/proc/kcore"}, ReadonlyPaths: []string{"/proc/sys"}, OOMScoreAdj: 500,
+		}},
+	}, nil
+}
+
 // Stop is rest.Tasks.
 func (f *Fake) Stop(_ context.Context, id task.ID, reason string) (task.Task, error) {
 	f.mu.Lock()
