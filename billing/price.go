@@ -20,6 +20,11 @@ const (
 	ArmVCPU   SKU = "Fargate-ARM-vCPU-Hours:perCPU"
 	ArmMemory SKU = "Fargate-ARM-GB-Hours"
 	Storage   SKU = "Fargate-EphemeralStorage-GB-Hours" // what is above the free 20 GiB
+
+	SpotVCPU      SKU = "SpotUsage-Fargate-vCPU-Hours:perCPU"
+	SpotMemory    SKU = "SpotUsage-Fargate-GB-Hours"
+	SpotArmVCPU   SKU = "SpotUsage-Fargate-ARM-vCPU-Hours:perCPU"
+	SpotArmMemory SKU = "SpotUsage-Fargate-ARM-GB-Hours"
 )
 
 // sku says how sizes of a SKU are counted and written.
@@ -37,10 +42,17 @@ var skus = map[SKU]sku{
 	ArmVCPU:   {1024, "vCPU-Hours", "vCPU", "AWS Fargate - ARM - vCPU"},
 	ArmMemory: {1024, "GB-Hours", "GB", "AWS Fargate - ARM - Memory"},
 	Storage:   {1, "GB-Hours", "GB", "AWS Fargate - Ephemeral Storage above 20 GB"},
+
+	SpotVCPU:      {1024, "vCPU-Hours", "vCPU", "AWS Fargate Spot - vCPU"},
+	SpotMemory:    {1024, "GB-Hours", "GB", "AWS Fargate Spot - Memory"},
+	SpotArmVCPU:   {1024, "vCPU-Hours", "vCPU", "AWS Fargate Spot - ARM - vCPU"},
+	SpotArmMemory: {1024, "GB-Hours", "GB", "AWS Fargate Spot - ARM - Memory"},
 }
 
 // rank is k's place in a bill.
-func (k SKU) rank() int { return slices.Index([]SKU{VCPU, ArmVCPU, Memory, ArmMemory, Storage}, k) }
+func (k SKU) rank() int {
+	return slices.Index([]SKU{VCPU, ArmVCPU, SpotVCPU, SpotArmVCPU, Memory, ArmMemory, SpotMemory, SpotArmMemory, Storage}, k)
+}
 
 // Unit returns the unit of k's quantities, as in vCPU-Hours.
 func (k SKU) Unit() string { return skus[k].unit }
@@ -64,8 +76,13 @@ type Reservation struct {
 // Reserved returns what t is charged for, always in the same order.
 func Reserved(t task.Task) []Reservation {
 	size, vcpu, memory := t.Size(), VCPU, Memory
-	if t.Arch == "ARM64" {
+	switch arm, spot := t.Arch == "ARM64", t.Interruptible(); {
+	case arm && spot:
+		vcpu, memory = SpotArmVCPU, SpotArmMemory
+	case arm:
 		vcpu, memory = ArmVCPU, ArmMemory
+	case spot:
+		vcpu, memory = SpotVCPU, SpotMemory
 	}
 	rs := []Reservation{{vcpu, int64(size.CPU)}, {memory, int64(size.Memory)}}
 	if t.Ephemeral != nil && t.Ephemeral.SizeInGiB > task.DefaultEphemeralGiB {
@@ -87,15 +104,20 @@ type PriceList struct {
 // BuiltIn returns the price list that comes with Berth: Linux in us-east-1.
 func BuiltIn() PriceList {
 	return PriceList{
-		ID: "aws-us-east-1-2026-09-11", Region: "us-east-1",
-		EffectiveFrom: time.Date(2026, 9, 11, 0, 0, 0, 0, time.UTC),
-		Source:        "AWS Price List, AmazonECS, us-east-1, on demand, Linux, published 2026-09-11",
+		ID: "aws-us-east-1-2026-09-28", Region: "us-east-1",
+		EffectiveFrom: time.Date(2026, 9, 28, 0, 0, 0, 0, time.UTC),
+		Source:        "AWS Price List, AmazonECS, us-east-1, Linux, published 2026-09-11; Spot as on the Fargate pricing page on 2026-09-28",
 		Rates: map[SKU]Rate{
 			VCPU:      404_800_000, // 0.04048
 			Memory:    44_450_000,  // 0.004445
 			ArmVCPU:   323_800_000, // 0.03238
 			ArmMemory: 35_600_000,  // 0.00356
 			Storage:   1_110_000,   // 0.000111
+
+			SpotVCPU:      128_887_100, // 0.01288871
+			SpotMemory:    14_152_700,  // 0.00141527
+			SpotArmVCPU:   103_096_900, // 0.01030969
+			SpotArmMemory: 11_334_900,  // 0.00113349
 		},
 	}
 }

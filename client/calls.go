@@ -127,6 +127,13 @@ func (c *Client) Usage(ctx context.Context, id string, q billing.UsageQuery) (bi
 	return u, err
 }
 
+// Interrupt takes a task on FARGATE_SPOT away and returns before it has ended.
+func (c *Client) Interrupt(ctx context.Context, id string) (task.Task, error) {
+	var t task.Task
+	err := c.call(ctx, request{method: "POST", path: taskPath(id, "/interrupt")}, &t)
+	return t, err
+}
+
 // Isolation returns what keeps a task apart, as the kernel of the server's host says.
 func (c *Client) Isolation(ctx context.Context, id string) (task.Isolation, error) {
 	var i task.Isolation

@@ -80,19 +80,21 @@ type Puller interface {
 	Pull(ctx context.Context, name string) (ref string, err error)
 }
 
-// Config is what New needs. All fields are required.
+// Config is what New needs. All fields are required but SpotRate.
 type Config struct {
-	Store    Store
-	Images   Puller
-	Runtime  isolation.Runtime
-	Realm    task.Realm // names accounts and regions in ARNs
-	Capacity task.Size  // what all tasks together may reserve
-	Largest  task.Size  // no single task may be larger: what the host really has
-	PIDs     int64      // most processes and threads in one task
-	Arch     string     // the host's CPU architecture in ECS's words: X86_64 or ARM64
-	Log      *zap.Logger
-	Now      func() task.Instant
-	NewID    func() task.ID
+	Store      Store
+	Images     Puller
+	Runtime    isolation.Runtime
+	Realm      task.Realm    // names accounts and regions in ARNs
+	Capacity   task.Size     // what all tasks together may reserve
+	Largest    task.Size     // no single task may be larger: what the host really has
+	PIDs       int64         // most processes and threads in one task
+	SpotRate   float64       // interruptions of a task on FARGATE_SPOT in an hour; 0: only by Interrupt
+	Arch       string        // the host's CPU architecture in ECS's words: X86_64 or ARM64
+	SpotNotice time.Duration // between the warning of an interruption and the end
+	Log        *zap.Logger
+	Now        func() task.Instant
+	NewID      func() task.ID
 }
 
 // Runner runs tasks.

@@ -158,6 +158,12 @@ func (r *Runner) watch(wanted context.Context, t task.Task, health *checks) (tas
 		ctx, cancel = context.WithTimeout(ctx, left)
 		defer cancel()
 	}
+	due, doomed := fate(t, r.SpotRate)
+	if doomed {
+		var shorten context.CancelFunc
+		ctx, shorten = context.WithTimeoutCause(ctx, t.StartedAt.Add(due).Sub(t.Time(r.Now())), errInterrupted)
+		defer shorten()
+	}
 	var name string
 	var o task.Outcome
 	for {
@@ -172,6 +178,9 @@ func (r *Runner) watch(wanted context.Context, t task.Task, health *checks) (tas
 	switch {
 	case wanted.Err() != nil:
 		return task.Quit(r.stamp(t), task.UserInitiated, task.ReasonUserStopped, nil), nil
+	case err != nil && errors.Is(context.Cause(ctx), errInterrupted):
+		t, err := r.Interrupt(wanted, t.ID) // Everybody hears of it while the task still runs.
+		return task.Quit(t.Time(r.Now()), t.StopCode, t.StoppedReason, nil), err
 	case err != nil && ctx.Err() != nil:
 		return task.Quit(r.stamp(t), task.UserInitiated,
 			fmt.Sprintf("Task stopped after its timeoutSeconds of %d", t.Timeout), nil), nil
@@ -217,6 +226,9 @@ func (r *Runner) restart(wanted context.Context, t task.Task, c task.Container) 
 	started := task.Outcome{RuntimeID: st.RuntimeID, StartedAt: r.onTimeline(t, st.At)}
 	return task.Observed(t.Time(r.Now()), map[string]task.Outcome{c.Name: started}), nil
 }
+
+// errInterrupted says that the time of a task on FARGATE_SPOT is up.
+var errInterrupted = errors.New("the task is interrupted")
 
 // errHealth says that the health of a container has changed.
 var errHealth = errors.New("the health of a container has changed")
@@ -275,14 +287,33 @@ func (r *Runner) outcome(ctx context.Context, t task.Task, container string) (ta
 	return task.Outcome{Exit: &exit}, nil
 }
 
-// end stops every container, those that depend on others before those, and
-// takes the last reading of the task's counters.
+// end stops every container and takes the last reading of the task's counters.
 func (r *Runner) end(ctx context.Context, t task.Task) (task.Transition, error) {
 	d, err := r.Store.Definition(ctx, t.DefinitionARN)
 	if err != nil {
 		return task.Transition{}, fmt.Errorf("read definition: %w", err)
 	}
-	plans := task.Plan(d, t)
+	stop := r.endInOrder
+	if t.Interrupted() {
+		stop = r.takeAway
+	}
+	outcomes, err := stop(ctx, t, task.Plan(d, t))
+	if err != nil {
+		return task.Transition{}, err
+	}
+	usage, err := r.reading(ctx, t)
+	if err != nil {
+		return task.Transition{}, err
+	}
+	all := make([]task.Outcome, 0, len(outcomes))
+	for _, o := range outcomes {
+		all = append(all, o)
+	}
+	return task.Ended(r.stamp(t, all...), outcomes, usage), nil
+}
+
+// endInOrder stops every container, those that depend on others before those.
+func (r *Runner) endInOrder(ctx context.Context, t task.Task, plans []task.ContainerPlan) (map[string]task.Outcome, error) {
 	ended := make(map[string]chan struct{}, len(plans))
 	for _, p := range plans {
 		ended[p.Name] = make(chan struct{})
@@ -312,18 +343,7 @@ func (r *Runner) end(ctx context.Context, t task.Task) (task.Transition, error) 
 			return nil
 		})
 	}
-	if err := g.Wait(); err != nil {
-		return task.Transition{}, err
-	}
-	usage, err := r.reading(ctx, t)
-	if err != nil {
-		return task.Transition{}, err
-	}
-	all := make([]task.Outcome, 0, len(outcomes))
-	for _, o := range outcomes {
-		all = append(all, o)
-	}
-	return task.Ended(r.stamp(t, all...), outcomes, usage), nil
+	return outcomes, g.Wait()
 }
 
 // endContainer asks a container to end, waits as long as its definition says,

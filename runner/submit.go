@@ -79,18 +79,11 @@ func (r *Runner) tasks(run task.Run, d task.Definition) ([]task.Task, error) {
 	if err := task.Unsupported(d, run, r.Arch); err != nil {
 		return nil, err
 	}
-	var ts []task.Task
-	for range max(run.Count, 1) {
-		t, err := task.New(d, run, r.Realm, r.NewID(), r.Now())
-		if err != nil {
-			return nil, err
-		}
-		if err := r.fits(t.Size()); err != nil {
-			return nil, err
-		}
-		ts = append(ts, t)
+	ts, err := task.Tasks(d, run, r.Realm, r.NewID, r.Now())
+	if err != nil {
+		return nil, err
 	}
-	return ts, nil
+	return ts, r.fits(ts[0].Size())
 }
 
 // fits reports whether a task of that size could ever run here. The reasons are

@@ -19,6 +19,8 @@ type Run struct {
 	Group      string                // default family:NAME
 	StartedBy  string                // at most 128 characters
 	Timeout    Seconds               // Berth: stop the task this long after it started running; 0 means never
+	LaunchType string                // FARGATE, also if empty; not beside Providers
+	Providers  []CapacityProvider    `json:",omitempty"` // which share of the tasks runs where; none: on demand
 	Network    *NetworkConfiguration `json:",omitempty"`
 	Token      string                // idempotency: the same token with the same request returns the same tasks; at most 64 characters
 
@@ -72,6 +74,9 @@ func (r Run) Validate() error {
 	if err := r.Network.validate(); err != nil {
 		return err
 	}
+	if err := r.validateCapacity(); err != nil {
+		return err
+	}
 	return r.Overrides.validate()
 }
 
@@ -121,7 +126,22 @@ func (o Overrides) container(name string) ContainerOverride {
 	return ContainerOverride{}
 }
 
-// New returns the task, in PROVISIONING, that a run of d makes. The errors are
+// Tasks returns the tasks, in PROVISIONING, that a run of d makes, with an ID from newID
+// for each. The errors are those of New.
+func Tasks(d Definition, r Run, realm Realm, newID func() ID, now Instant) ([]Task, error) {
+	var ts []Task
+	for _, provider := range r.providers(max(r.Count, 1)) {
+		t, err := New(d, r, realm, newID(), now)
+		if err != nil {
+			return nil, err
+		}
+		t.CapacityProvider = provider
+		ts = append(ts, t)
+	}
+	return ts, nil
+}
+
+// New returns the task, in PROVISIONING, that a run of d makes on demand. The errors are
 // fault.Invalid: overrides that do not go with d.
 func New(d Definition, r Run, realm Realm, id ID, now Instant) (Task, error) {
 	o := r.Overrides

@@ -39,6 +39,8 @@ const (
 	EssentialExited = "EssentialContainerExited"
 	UserInitiated   = "UserInitiated"
 	Infrastructure  = "InfrastructureHealth"
+
+	SpotInterruption = "SpotInterruption"
 )
 
 // Reasons in the words that Fargate uses for them, where it has words.

@@ -47,15 +47,18 @@ type Task struct {
 	ClusterARN    string `json:"clusterArn"`
 	DefinitionARN string `json:"taskDefinitionArn"`
 
-	LastStatus    Status  `json:"lastStatus"`
-	DesiredStatus Status  `json:"desiredStatus"` // RUNNING or STOPPED
-	Version       int64   `json:"version"`       // grows with every change
-	CPU           string  `json:"cpu"`           // CPU units of the task's Size, as a decimal string
-	Memory        string  `json:"memory"`        // MiB of the task's Size, as a decimal string
-	Group         string  `json:"group"`
-	StartedBy     string  `json:"startedBy,omitempty"`
-	Tags          []Tag   `json:"tags"`
-	LaunchType    string  `json:"launchType"`
+	LastStatus    Status `json:"lastStatus"`
+	DesiredStatus Status `json:"desiredStatus"` // RUNNING or STOPPED
+	Version       int64  `json:"version"`       // grows with every change
+	CPU           string `json:"cpu"`           // CPU units of the task's Size, as a decimal string
+	Memory        string `json:"memory"`        // MiB of the task's Size, as a decimal string
+	Group         string `json:"group"`
+	StartedBy     string `json:"startedBy,omitempty"`
+	Tags          []Tag  `json:"tags"`
+	LaunchType    string `json:"launchType"`
+
+	CapacityProvider string `json:"capacityProviderName,omitempty"` // FARGATE or FARGATE_SPOT, if the run had a strategy
+
 	Platform      string  `json:"platformVersion"`
 	Family        string  `json:"platformFamily"`
 	Arch          string  `json:"cpuArchitecture"` // Berth: X86_64 or ARM64

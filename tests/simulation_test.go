@@ -71,7 +71,7 @@ func (h *host) start() {
 	r, err := runner.New(context.Background(), runner.Config{
 		Store: unlucky{st, h.luck}, Images: puller{}, Runtime: h.fake, Realm: storetest.Realm,
 		Capacity: task.Size{CPU: 2048, Memory: 4096}, Largest: task.Size{CPU: 2048, Memory: 4096},
-		Arch: "X86_64", Log: zap.NewNop(), Now: h.now, NewID: task.NewID,
+		SpotRate: 6, SpotNotice: 2 * time.Minute, Arch: "X86_64", Log: zap.NewNop(), Now: h.now, NewID: task.NewID,
 	})
 	if err != nil {
 		h.t.Fatal(err)
@@ -393,6 +393,13 @@ func crashes(t *testing.T, seed uint64) {
 			db.Name, db.HealthCheck = "db", &task.HealthCheck{Command: []string{"CMD", "exit", "0"}, Interval: ptr(5)}
 			app.DependsOn = []task.Dependency{{Container: "db", Condition: task.DependHealthy}}
 			ids = append(ids, h.submit(run, db, app).ID)
+		case p == 39:
+			run.Providers = []task.CapacityProvider{{Name: task.Spot}}
+			id := h.submit(run, main("ignore", "TERM")).ID
+			ids = append(ids, id)
+			if _, err := h.runner.Interrupt(t.Context(), id); err != nil && fault.KindOf(err) != fault.Unavailable {
+				t.Fatal(err)
+			}
 		case p < 40:
 			c := main("exit", "0")
 			c.Image = "missing"

@@ -18,6 +18,11 @@ var prices = map[billing.SKU]struct {
 	billing.ArmVCPU:   {"0.03238", 1024},
 	billing.ArmMemory: {"0.00356", 1024},
 	billing.Storage:   {"0.000111", 1},
+
+	billing.SpotVCPU:      {"0.01288871", 1024},
+	billing.SpotMemory:    {"0.00141527", 1024},
+	billing.SpotArmVCPU:   {"0.01030969", 1024},
+	billing.SpotArmMemory: {"0.00113349", 1024},
 }
 
 // Charge is what the built-in price list asks for size of a SKU over d, as a

@@ -38,6 +38,7 @@ type wish struct {
 	container string
 	groups    []string
 	publish   bool
+	spot      bool
 }
 
 func (a *app) runCommand() *cobra.Command {
@@ -78,6 +79,7 @@ func (a *app) runCommand() *cobra.Command {
 	f.StringVar(&w.startedBy, "started-by", "", "who started the tasks")
 	f.StringSliceVar(&w.groups, "security-group", nil, "security `group` of the tasks, by name or ID; can be repeated")
 	f.BoolVar(&w.publish, "publish", false, "let this host pass the tasks' portMappings on, on ports that \"berth describe\" shows")
+	f.BoolVar(&w.spot, "spot", false, "run on FARGATE_SPOT: for less, and it can be interrupted")
 	f.StringVar(&w.token, "token", "", "idempotency `key`: the same key with the same request returns the same tasks")
 	return c
 }
@@ -127,6 +129,9 @@ func (a *app) request(ctx context.Context, w wish, args []string, dash int) (r a
 	r = api.RunRequest{
 		Count: &w.count, Group: w.group, StartedBy: w.startedBy,
 		TimeoutSeconds: task.Seconds(w.timeout / time.Second), ClientToken: w.token,
+	}
+	if w.spot {
+		r.CapacityProviderStrategy = []task.CapacityProvider{{Name: task.Spot, Weight: 1}}
 	}
 	if len(w.groups) > 0 || w.publish {
 		r.NetworkConfiguration = &task.NetworkConfiguration{AWSVPC: task.AWSVPC{SecurityGroups: w.groups}}

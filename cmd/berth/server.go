@@ -36,6 +36,8 @@ type serverConfig struct {
 	PIDsLimit  int64   // most processes and threads in one task
 
 	Retention   time.Duration // how long stopped tasks, their logs and usage are kept
+	SpotRate    float64       // interruptions in an hour of a task
+	SpotNotice  time.Duration // of an interruption
 	LogMaxSize  int64         // bytes of one log file of one container
 	LogMaxFiles int           // log files of one container
 	ImportMax   int64         // bytes of an image that is imported
@@ -65,6 +67,9 @@ func (c *serverConfig) flags(f *pflag.FlagSet) {
 	f.Var(memorySize(&c.Memory), "memory", "memory that tasks may reserve (default: the host's)")
 	f.Float64Var(&c.Overcommit, "overcommit", 1, "how often the vCPUs and the memory may be reserved")
 	f.Int64Var(&c.PIDsLimit, "pids-limit", 2048, "most processes and threads in one task")
+
+	f.Float64Var(&c.SpotRate, "spot-interruptions", 0, "how often a task on FARGATE_SPOT is interrupted, in an hour of running")
+	f.DurationVar(&c.SpotNotice, "spot-notice", 2*time.Minute, "how long a task on FARGATE_SPOT is warned before it is interrupted")
 
 	f.DurationVar(&c.Retention, "retention", 720*time.Hour, "how long stopped tasks, their logs and usage are kept")
 	c.LogMaxSize = 10 << 20
@@ -146,6 +151,10 @@ func (c *serverConfig) check() error {
 		return fault.New(fault.Invalid, "--overcommit %v: it can be from 1 to 100", c.Overcommit)
 	case c.PIDsLimit < 16:
 		return fault.New(fault.Invalid, "--pids-limit %d: it can be 16 or more", c.PIDsLimit)
+	case c.SpotRate < 0 || c.SpotRate > 3600:
+		return fault.New(fault.Invalid, "--spot-interruptions %v: it can be from 0 to 3600", c.SpotRate)
+	case c.SpotNotice < 0 || c.SpotNotice > time.Hour:
+		return fault.New(fault.Invalid, "--spot-notice %s: it can be from 0 to 1h", c.SpotNotice)
 	case c.Retention < time.Hour:
 		return fault.New(fault.Invalid, "--retention %s: it can be 1h or more, as long as ECS shows stopped tasks", c.Retention)
 	case c.LogMaxFiles < 2:

@@ -123,7 +123,7 @@ func describeTask(w io.Writer, t task.Task, now time.Time) {
 		{"Group", t.Group},
 	}
 	optional := [][]string{
-		{"Started by", t.StartedBy}, {"Stop code", t.StopCode}, {"Reason", t.StoppedReason}, {"Tags", tagLine(t.Tags)},
+		{"Capacity", t.CapacityProvider}, {"Started by", t.StartedBy}, {"Stop code", t.StopCode}, {"Reason", t.StoppedReason}, {"Tags", tagLine(t.Tags)},
 	}
 	if t.Timeout > 0 {
 		optional = append(optional, []string{"Timeout", span(time.Duration(t.Timeout) * time.Second)})
@@ -308,6 +308,33 @@ func (a *app) stopCommand() *cobra.Command {
 	c.Flags().StringVar(&reason, "reason", "", "why, shown as the task's stoppedReason")
 	c.Flags().BoolVar(&waits, "wait", false, "wait until they have stopped")
 	return c
+}
+
+func (a *app) interruptCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "interrupt TASK...",
+		Short: "Interrupt tasks on FARGATE_SPOT",
+		Long: "Interrupt tasks on FARGATE_SPOT, as when their capacity is needed elsewhere: an event and\n" +
+			"SIGTERM warn them, and SIGKILL ends what is left when the notice is over (--spot-notice of\n" +
+			"the server).",
+		Args:              cobra.MinimumNArgs(1),
+		ValidArgsFunction: a.completeTasks,
+		RunE: func(c *cobra.Command, args []string) error {
+			var all []task.Task
+			for _, id := range args {
+				t, err := a.client().Interrupt(c.Context(), id)
+				if err != nil {
+					return err
+				}
+				all = append(all, t)
+			}
+			return a.print(all, func(w io.Writer) {
+				for _, t := range all {
+					fmt.Fprintln(w, t.ID)
+				}
+			})
+		},
+	}
 }
 
 // await waits until t has stopped.

@@ -129,6 +129,7 @@ func serve(ctx context.Context, config serverConfig, log *zap.Logger) error {
 	tasks, err := runner.New(ctx, runner.Config{
 		Store: st, Images: pulls, Runtime: sandboxes, Realm: realm,
 		Capacity: config.capacity(whole), Largest: config.largest(whole), PIDs: config.PIDsLimit, Arch: architecture(),
+		SpotRate: config.SpotRate, SpotNotice: config.SpotNotice,
 		Log: log.Named("runner"), Now: clock.now, NewID: task.NewID,
 	})
 	if err != nil {

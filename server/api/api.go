@@ -60,6 +60,9 @@ type RunRequest struct {
 	Count          *int            `json:"count,omitempty" minimum:"1" maximum:"10" doc:"How many tasks; 1 if left out"`
 	Overrides      *task.Overrides `json:"overrides,omitempty" doc:"What these tasks change in their definition"`
 
+	LaunchType               string                  `json:"launchType,omitempty" enum:"FARGATE" doc:"Not beside capacityProviderStrategy"`
+	CapacityProviderStrategy []task.CapacityProvider `json:"capacityProviderStrategy,omitempty" doc:"Which share of the tasks runs on FARGATE and which on FARGATE_SPOT; all on demand if left out"`
+
 	NetworkConfiguration *task.NetworkConfiguration `json:"networkConfiguration,omitempty" doc:"Security groups of these tasks, and whether this host publishes their ports"`
 
 	Tags           []task.Tag   `json:"tags,omitempty" doc:"At most 50"`

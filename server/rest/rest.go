@@ -32,6 +32,9 @@ type Tasks interface {
 	Submit(ctx context.Context, r task.Run) ([]task.Task, error)
 	Stop(ctx context.Context, id task.ID, reason string) (task.Task, error)
 
+	// Interrupt takes a task on FARGATE_SPOT away. Another is a fault.Conflict.
+	Interrupt(ctx context.Context, id task.ID) (task.Task, error)
+
 	// Isolation reads back from the kernel what keeps a task apart.
 	Isolation(ctx context.Context, id task.ID) (task.Isolation, error)
 }
@@ -214,6 +217,7 @@ func (s *server) operations() []operation {
 		call(s, "GET", "/tasks", "List tasks, newest first", 200, s.tasks),
 		call(s, "GET", "/tasks/:id", "Describe a task", 200, s.task),
 		call(s, "POST", "/tasks/:id/stop", "Stop a task", 200, s.stop),
+		call(s, "POST", "/tasks/:id/interrupt", "Interrupt a task on FARGATE_SPOT: it is warned, and killed when the notice is over", 200, s.interrupt),
 		flow(s, "GET", "/tasks/:id/logs", "Read what a task's containers wrote", lines, s.logs),
 		call(s, "GET", "/tasks/:id/usage", "Read what a task used", 200, s.usage),
 		call(s, "GET", "/tasks/:id/isolation", "Read back from the kernel what keeps a task apart", 200, s.isolation),

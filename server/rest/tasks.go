@@ -50,7 +50,8 @@ func (s *server) run(ctx context.Context, in *runIn) (*api.RunResponse, error) {
 // wish reads the request.
 func (in *runIn) wish() (task.Run, error) {
 	b := in.Body
-	r := task.Run{Tags: b.Tags, Group: b.Group, StartedBy: b.StartedBy, Timeout: b.TimeoutSeconds, Network: b.NetworkConfiguration, Token: b.ClientToken}
+	r := task.Run{Tags: b.Tags, Group: b.Group, StartedBy: b.StartedBy, Timeout: b.TimeoutSeconds, Network: b.NetworkConfiguration,
+		LaunchType: b.LaunchType, Providers: b.CapacityProviderStrategy, Token: b.ClientToken}
 	switch {
 	case r.Token == "":
 		r.Token = in.Key
@@ -80,6 +81,11 @@ func (in *runIn) wish() (task.Run, error) {
 		return r, within("taskDefinition", err)
 	}
 	return r, fault.At("taskDefinition", "it is neither the name of a definition nor a definition")
+}
+
+func (s *server) interrupt(ctx context.Context, in *taskIn) (*task.Task, error) {
+	t, err := s.Tasks.Interrupt(ctx, in.ID.ID)
+	return &t, err
 }
 
 func (s *server) isolation(ctx context.Context, in *taskIn) (*task.Isolation, error) {

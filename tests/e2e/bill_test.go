@@ -39,6 +39,9 @@ func oracle(t testing.TB, got aTask) (vcpu, gb *big.Rat) {
 		n.Quo(n, big.NewRat(per, 1))
 		return n.Mul(n, r).Mul(n, hours)
 	}
+	if got.CapacityProvider == "FARGATE_SPOT" {
+		return price(got.CPU, 1024, "0.01288871"), price(got.Memory, 1024, "0.00141527")
+	}
 	return price(got.CPU, 1024, "0.04048"), price(got.Memory, 1024, "0.004445")
 }
 
@@ -63,7 +66,11 @@ func (s *server) checkBill(got aTask) {
 		return
 	}
 	vcpu, gb := oracle(s.t, got)
-	want := map[string]string{"Fargate-vCPU-Hours:perCPU": round(vcpu), "Fargate-GB-Hours": round(gb)}
+	kind := ""
+	if got.CapacityProvider == "FARGATE_SPOT" {
+		kind = "SpotUsage-"
+	}
+	want := map[string]string{kind + "Fargate-vCPU-Hours:perCPU": round(vcpu), kind + "Fargate-GB-Hours": round(gb)}
 	sum := new(big.Rat)
 	for _, l := range b.Lines {
 		if l.Amount != want[l.SKU] {

@@ -265,6 +265,9 @@ type aTask struct {
 	DesiredStatus string `json:"desiredStatus"`
 	StopCode      string `json:"stopCode"`
 	HealthStatus  string `json:"healthStatus"`
+
+	CapacityProvider string `json:"capacityProviderName"`
+
 	StoppedReason string `json:"stoppedReason"`
 	CPU           string `json:"cpu"`
 	Memory        string `json:"memory"`

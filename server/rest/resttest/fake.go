@@ -186,6 +186,24 @@ func (f *Fake) put(t task.Task) {
 	f.changed()
 }
 
+// Interrupt is rest.Tasks.
+func (f *Fake) Interrupt(_ context.Context, id task.ID) (task.Task, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	t, ok := f.tasks[id]
+	switch {
+	case !ok:
+		return t, fault.New(fault.NotFound, "no task %q", id)
+	case !t.Interruptible():
+		return t, fault.New(fault.Conflict, "task %s is not on %s, so nobody interrupts it", id, task.Spot)
+	}
+	t, changed := t.AskStop(task.SpotInterruption, task.ReasonInterrupted)
+	if changed {
+		f.put(t)
+	}
+	return t, nil
+}
+
 // Isolation is rest.Tasks.
 func (f *Fake) Isolation(_ context.Context, id task.ID) (task.Isolation, error) {
 	f.mu.Lock()
