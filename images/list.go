@@ -125,6 +125,20 @@ func (s *Store) image(ctx context.Context, inv inventory, n name, img images.Ima
 	return out
 }
 
+// Size returns how many bytes a pull of the image moves, of a reference that Pull
+// returned.
+func (s *Store) Size(ctx context.Context, ref string) (int64, error) {
+	img, err := s.Client.ImageService().Get(ctx, ref)
+	if err != nil {
+		return 0, fmt.Errorf("look for image %s: %w", ref, err)
+	}
+	n, err := parseName(ref)
+	if err != nil {
+		return 0, err
+	}
+	return s.image(ctx, inventory{}, n, img).SizeBytes, nil
+}
+
 // Remove deletes an image by its tag or digest reference; the last tag takes the
 // image with it. An image that an unfinished task needs is fault.Conflict unless
 // force is set: what runs of it runs on, and a task that has yet to start may have to

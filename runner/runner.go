@@ -80,7 +80,7 @@ type Puller interface {
 	Pull(ctx context.Context, name string) (ref string, err error)
 }
 
-// Config is what New needs. All fields are required but SpotRate.
+// Config is what New needs. All fields are required but SpotRate and Latency.
 type Config struct {
 	Store      Store
 	Images     Puller
@@ -91,6 +91,7 @@ type Config struct {
 	PIDs       int64         // most processes and threads in one task
 	SpotRate   float64       // interruptions of a task on FARGATE_SPOT in an hour; 0: only by Interrupt
 	Arch       string        // the host's CPU architecture in ECS's words: X86_64 or ARM64
+	Latency    *Latency      // nil: tasks start as soon as they can
 	SpotNotice time.Duration // between the warning of an interruption and the end
 	Log        *zap.Logger
 	Now        func() task.Instant

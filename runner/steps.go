@@ -22,6 +22,9 @@ func (r *Runner) provision(ctx, wanted context.Context, t task.Task) (task.Trans
 	if err := r.capacity.wait(wanted, t.ID); err != nil {
 		return r.gaveUp(t, task.UserInitiated, task.ReasonUserStopped), nil
 	}
+	if r.Latency.provision(r, wanted, t); wanted.Err() != nil {
+		return r.gaveUp(t, task.UserInitiated, task.ReasonUserStopped), nil
+	}
 	n, err := r.Runtime.Provision(ctx, isolation.Sandbox{
 		ID: t.ID, Size: t.Size(), PIDs: r.PIDs, Storage: t.Storage(), Containers: len(t.Containers),
 		Groups: t.Groups(), Publish: t.Publish(),
@@ -53,6 +56,9 @@ func (r *Runner) pull(wanted context.Context, t task.Task) (task.Transition, err
 		// The puller has tried again already where that helps.
 		return r.startFailed(wanted, t, err, fault.KindOf(err) != fault.Internal, nil)
 	}
+	if err := r.Latency.pull(r, wanted, t, refs); err != nil || wanted.Err() != nil {
+		return r.startFailed(wanted, t, err, false, nil)
+	}
 	return task.Pulled(t.Time(r.Now()), refs), nil
 }
 
@@ -62,6 +68,9 @@ func (r *Runner) start(wanted context.Context, t task.Task, health *checks) (tas
 	d, err := r.Store.Definition(wanted, t.DefinitionARN)
 	if err != nil {
 		return r.startFailed(wanted, t, err, false, nil)
+	}
+	if r.Latency.start(r, wanted, t); wanted.Err() != nil {
+		return r.startFailed(wanted, t, wanted.Err(), false, nil)
 	}
 	s := newStarter(r, t, task.Plan(d, t), health)
 	if err := s.run(wanted); err != nil {

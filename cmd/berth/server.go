@@ -38,6 +38,8 @@ type serverConfig struct {
 	Retention   time.Duration // how long stopped tasks, their logs and usage are kept
 	SpotRate    float64       // interruptions in an hour of a task
 	SpotNotice  time.Duration // of an interruption
+	Latency     bool          // simulate that of Fargate
+	LatencySeed uint64        // of the simulation
 	LogMaxSize  int64         // bytes of one log file of one container
 	LogMaxFiles int           // log files of one container
 	ImportMax   int64         // bytes of an image that is imported
@@ -70,6 +72,9 @@ func (c *serverConfig) flags(f *pflag.FlagSet) {
 
 	f.Float64Var(&c.SpotRate, "spot-interruptions", 0, "how often a task on FARGATE_SPOT is interrupted, in an hour of running")
 	f.DurationVar(&c.SpotNotice, "spot-notice", 2*time.Minute, "how long a task on FARGATE_SPOT is warned before it is interrupted")
+
+	f.BoolVar(&c.Latency, "simulate-fargate-latency", false, "start tasks as late as Fargate does, pulls included")
+	f.Uint64Var(&c.LatencySeed, "latency-seed", 0, "another number is another draw of the simulated latency for the same tasks")
 
 	f.DurationVar(&c.Retention, "retention", 720*time.Hour, "how long stopped tasks, their logs and usage are kept")
 	c.LogMaxSize = 10 << 20

@@ -126,10 +126,14 @@ func serve(ctx context.Context, config serverConfig, log *zap.Logger) error {
 	if err != nil {
 		return err
 	}
+	var latency *runner.Latency
+	if config.Latency {
+		latency = &runner.Latency{Seed: config.LatencySeed, Size: pulls.Size}
+	}
 	tasks, err := runner.New(ctx, runner.Config{
 		Store: st, Images: pulls, Runtime: sandboxes, Realm: realm,
 		Capacity: config.capacity(whole), Largest: config.largest(whole), PIDs: config.PIDsLimit, Arch: architecture(),
-		SpotRate: config.SpotRate, SpotNotice: config.SpotNotice,
+		SpotRate: config.SpotRate, SpotNotice: config.SpotNotice, Latency: latency,
 		Log: log.Named("runner"), Now: clock.now, NewID: task.NewID,
 	})
 	if err != nil {
