@@ -185,6 +185,11 @@ type Runtime interface {
 	// fault.NotFound.
 	Gauge(ctx context.Context, id task.ID) (Gauge, error)
 
+	// Stats reads the counters of one container, and of its task's network
+	// interface. If the container is not made, or has ended and its counters are
+	// gone, the error is fault.NotFound.
+	Stats(ctx context.Context, id task.ID, container string) (task.ContainerStats, error)
+
 	// Remove kills what still runs and deletes every trace of the task: its
 	// containers, snapshots, mounts, cgroups, namespaces and addresses. If there
 	// is none, Remove does nothing. What containers wrote to their logs stays.

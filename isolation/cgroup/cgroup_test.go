@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"berth/task"
 )
 
 const splitMounts = `24 29 0:22 / /sys rw,nosuid,nodev,noexec,relatime shared:7 - sysfs sysfs rw
@@ -88,6 +90,18 @@ func TestParsers(t *testing.T) {
 	}
 	if rx, tx := netDev([]byte(netDevText)); rx != 1296+7 || tx != 726+8 {
 		t.Errorf("netDev = %d, %d", rx, tx)
+	}
+	if got, want := interfaceStats([]byte(netDevText), "eth0"), (task.NetworkStats{RxBytes: 1296, RxPackets: 16, TxBytes: 726, TxPackets: 9}); got != want {
+		t.Errorf("interfaceStats = %+v, want %+v", got, want)
+	}
+	split, unified := newDisks(), newDisks()
+	split.blkio([]byte("8:0 Read 4096\n8:0 Write 512\n8:0 Sync 1\n7:1 Read 4\nTotal 4620\n"), func(d *task.DiskStats) (read, written *uint64) {
+		return &d.ReadBytes, &d.WriteBytes
+	})
+	unified.ioStat([]byte("8:0 rbytes=4096 wbytes=512 rios=0 wios=0\n7:0 \n7:1 rbytes=4 wbytes=0 rios=0 wios=0\n"))
+	want := []task.DiskStats{{Major: 8, ReadBytes: 4096, WriteBytes: 512}, {Major: 7, Minor: 1, ReadBytes: 4}}
+	if !slices.Equal(split.all, want) || !slices.Equal(unified.all, slices.Insert(want, 1, task.DiskStats{Major: 7})) {
+		t.Errorf("disks: %+v and %+v", split.all, unified.all)
 	}
 	for name, parse := range parsers {
 		if n := testing.AllocsPerRun(100, func() { parse(stat) }); n > 0 {

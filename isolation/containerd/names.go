@@ -1,9 +1,6 @@
 package containerd
 
 import (
-	"crypto/sha256"
-	"encoding/binary"
-	"fmt"
 	"path/filepath"
 
 	"berth/task"
@@ -19,13 +16,9 @@ const (
 const shimGroup = "io.containerd.runc.v2.group"
 
 // runtimeID is the ID of a container in containerd and runc, and the name of its
-// cgroup and snapshot. As on Fargate it is the task's ID and a number of ten
-// digits, here derived from the container's name: that may be longer than
-// containerd allows an ID to be.
-func runtimeID(id task.ID, container string) string {
-	sum := sha256.Sum256([]byte(container))
-	return fmt.Sprintf("%s-%010d", id, binary.BigEndian.Uint64(sum[:])%1e10)
-}
+// cgroup and snapshot. A container's own name may be longer than containerd allows an
+// ID to be.
+func runtimeID(id task.ID, container string) string { return task.RuntimeID(id, container) }
 
 // Where things are on disk:
 //

@@ -196,7 +196,7 @@ func (f *Fake) start(p process) (isolation.Started, error) {
 		f.starts[p]++
 		w.run(f, c)
 	}
-	return isolation.Started{RuntimeID: string(p.task) + "-" + p.container, At: c.started}, nil
+	return isolation.Started{RuntimeID: task.RuntimeID(p.task, p.container), At: c.started}, nil
 }
 
 // Restart implements isolation.Runtime.

@@ -73,3 +73,23 @@ func (g *gauge) Read() (task.Counters, error) {
 
 // Close implements isolation.Gauge.
 func (g *gauge) Close() error { return nil }
+
+// Stats implements isolation.Runtime. A container uses all the CPU and half the
+// memory that its task has.
+func (f *Fake) Stats(_ context.Context, id task.ID, name string) (task.ContainerStats, error) {
+	f.mu.Lock()
+	w, c := f.find(process{id, name})
+	if c == nil || !w.provisioned || !c.running() {
+		f.mu.Unlock()
+		return task.ContainerStats{}, fault.New(fault.NotFound, "container %s of task %s has no counters", name, id)
+	}
+	ran, size := time.Since(c.started), w.sandbox.Size
+	f.mu.Unlock()
+	used := uint64(ran) * uint64(size.CPU) / 1024
+	memory := uint64(size.Memory) << 20
+	return task.ContainerStats{
+		At: time.Now(), CPUNanos: used, UserNanos: used, HostCPUNanos: uint64(ran), HostCPUs: 1,
+		MemoryBytes: memory / 2, MemoryPeakBytes: memory / 2, MemoryLimitBytes: memory,
+		PIDs: 1, PIDsLimit: 2048,
+	}, f.fail("stats", id)
+}

@@ -47,6 +47,7 @@ func Suite(t *testing.T, image string, open func(t *testing.T) Host) {
 		{"UsersFaults", usersFaults},
 		{"SharedNetworkOwnProcesses", sharedNetwork},
 		{"GaugeOverALife", gaugeOverALife},
+		{"StatsOfOneContainer", statsOfOne},
 		{"ListKnowsEveryTask", listed},
 		{"RemoveHalfMade", removeHalfMade},
 		{"RemoveRunning", removeRunning},
