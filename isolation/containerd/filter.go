@@ -32,6 +32,7 @@ type rules struct {
 	members   map[string][]netip.Addr // group ID → addresses of the tasks in it
 	published []published
 	ports     []link
+	metadata  uint16 // port of the bridge's own address where tasks' questions are answered; 0: none
 }
 
 // published is a port of the host that leads to one of a task.
@@ -47,7 +48,8 @@ type published struct {
 // that is this host's: none of its addresses, whichever way the packet was made, no
 // other task, no link-local address. Nothing from outside reaches a task, but this
 // host, and what comes to a port that it publishes. Where a task is in security groups
-// those say what goes out, also to other tasks, and what comes in.
+// those say what goes out, also to other tasks, and what comes in. What a task sends to
+// the metadata address comes to the port for it, and nothing else does.
 func (f rules) set() error {
 	c, err := nftables.New()
 	if err != nil {
@@ -69,6 +71,7 @@ func (f rules) set() error {
 
 	in := chain("input", nftables.ChainTypeFilter, nftables.ChainHookInput, beforeOthers)
 	in(from, answers(), verdict(expr.VerdictAccept))
+	f.letAsk(in)
 	in(from, verdict(expr.VerdictDrop))
 
 	through := chain("forward", nftables.ChainTypeFilter, nftables.ChainHookForward, beforeOthers)
@@ -81,6 +84,7 @@ func (f rules) set() error {
 	through(to, verdict(expr.VerdictDrop))
 
 	before := chain("prerouting", nftables.ChainTypeNAT, nftables.ChainHookPrerouting, *nftables.ChainPriorityNATDest)
+	f.passQuestions(before)
 	own := chain("output", nftables.ChainTypeNAT, nftables.ChainHookOutput, *nftables.ChainPriorityNATDest)
 	for _, p := range f.published {
 		before(comesElsewhere(f.bridge), toThisHost(), portIs(p), passOn(p))

@@ -38,6 +38,7 @@ type network struct {
 	last     netip.Addr // given out last: addresses come around as late as possible
 	lastPort int        // published last
 	groups   []task.SecurityGroup
+	metadata uint16 // see rules
 
 	filtering sync.Mutex // held while the filter is changed
 }
@@ -99,7 +100,7 @@ func (n *network) filter() error {
 func (n *network) rules() rules {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	f := rules{bridge: n.bridge, subnet: n.subnet, groups: n.groups, members: make(map[string][]netip.Addr)}
+	f := rules{bridge: n.bridge, subnet: n.subnet, groups: n.groups, members: make(map[string][]netip.Addr), metadata: n.metadata}
 	for addr, h := range n.held {
 		f.ports = append(f.ports, linkOf(h.id, addr))
 		for _, g := range h.groups {

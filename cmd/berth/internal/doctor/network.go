@@ -4,9 +4,11 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"strings"
 	"time"
 
 	nft "github.com/google/nftables"
@@ -47,7 +49,7 @@ func (h host) exists(kind string) bool {
 }
 
 // nftables looks whether the kernel has it, and whether somebody else's rules, such
-// as Docker's, keep what tasks send from leaving.
+// as Docker's, keep what tasks send from leaving, or from reaching the server.
 func nftables(context.Context, host) verdict {
 	c, err := nft.New()
 	if err != nil {
@@ -57,11 +59,22 @@ func nftables(context.Context, host) verdict {
 	if err != nil {
 		return fail("load it with \"modprobe nf_tables\", or use a kernel that has it; and run berth as root", "%v", err)
 	}
+	var mend, found []string
 	for _, chain := range chains {
-		if chain.Hooknum != nil && *chain.Hooknum == *nft.ChainHookForward && chain.Policy != nil && *chain.Policy == nft.ChainPolicyDrop {
-			return warn(`let packets through that come from or go to berth*, as in "iptables -I FORWARD -i berth+ -j ACCEPT" and "iptables -I FORWARD -o berth+ -j ACCEPT"`,
-				"chain %s of table %s drops what is forwarded, so tasks reach nothing outside", chain.Name, chain.Table.Name)
+		if chain.Hooknum == nil || chain.Policy == nil || *chain.Policy != nft.ChainPolicyDrop || chain.Type != nft.ChainTypeFilter {
+			continue
 		}
+		switch *chain.Hooknum {
+		case *nft.ChainHookInput: // Our own table lets in nothing but questions.
+			mend = append(mend, `"iptables -I INPUT -i berth+ -j ACCEPT"`)
+			found = append(found, fmt.Sprintf("chain %s of table %s drops what comes in, so tasks do not reach their metadata endpoint", chain.Name, chain.Table.Name))
+		case *nft.ChainHookForward:
+			mend = append(mend, `"iptables -I FORWARD -i berth+ -j ACCEPT"`, `"iptables -I FORWARD -o berth+ -j ACCEPT"`)
+			found = append(found, fmt.Sprintf("chain %s of table %s drops what is forwarded, so tasks reach nothing outside", chain.Name, chain.Table.Name))
+		}
+	}
+	if len(found) > 0 {
+		return warn("let packets through that come from or go to berth*, as in "+strings.Join(mend, " and "), "%s", strings.Join(found, "; "))
 	}
 	return ok("present")
 }
