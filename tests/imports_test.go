@@ -35,6 +35,7 @@ var may = map[string][]string{
 	"logs":                          {"fault", "task"},
 	"store":                         {"billing", "fault", "task"},
 	"store/storetest":               {"billing", "fault", "store", "task"},
+	"roles":                         {"fault"},
 	"runner":                        {"fault", "isolation", "task"},
 	"server/api":                    {"billing", "fault", "logs", "strictjson", "task"},
 	"server/rest":                   {"billing", "fault", "logs", "server/api", "strictjson", "task"},
