@@ -80,7 +80,8 @@ type Puller interface {
 	Pull(ctx context.Context, name string) (ref string, err error)
 }
 
-// Config is what New needs. All fields are required but SpotRate and Latency.
+// Config is what New needs. All fields are required but SpotRate, Latency and
+// Environment.
 type Config struct {
 	Store      Store
 	Images     Puller
@@ -96,6 +97,10 @@ type Config struct {
 	Log        *zap.Logger
 	Now        func() task.Instant
 	NewID      func() task.ID
+
+	// Environment returns the variables of a container of t, a task of d: own and what
+	// the platform tells it. nil: own.
+	Environment func(d task.Definition, t task.Task, container string, own []string) []string
 }
 
 // Runner runs tasks.

@@ -72,7 +72,7 @@ func (r *Runner) start(wanted context.Context, t task.Task, health *checks) (tas
 	if r.Latency.start(r, wanted, t); wanted.Err() != nil {
 		return r.startFailed(wanted, t, wanted.Err(), false, nil)
 	}
-	s := newStarter(r, t, task.Plan(d, t), health)
+	s := newStarter(r, t, r.equip(d, t, task.Plan(d, t)), health)
 	if err := s.run(wanted); err != nil {
 		return r.startFailed(wanted, t, err, slices.Contains(users, fault.KindOf(err)), s.all())
 	}

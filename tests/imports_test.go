@@ -38,6 +38,7 @@ var may = map[string][]string{
 	"roles":                         {"fault"},
 	"runner":                        {"fault", "isolation", "task"},
 	"server/api":                    {"billing", "fault", "logs", "strictjson", "task"},
+	"server/metadata":               {"fault", "roles", "task"},
 	"server/rest":                   {"billing", "fault", "logs", "server/api", "strictjson", "task"},
 	"server/rest/resttest":          {"billing", "fault", "logs", "server/api", "server/rest", "task"},
 	"isolation/isolationtest/probe": {},

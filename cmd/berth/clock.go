@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"berth/fault"
+	"berth/server/metadata"
 	"berth/task"
 )
 
@@ -31,6 +32,17 @@ func (c clock) now() task.Instant {
 		panic(fmt.Sprintf("CLOCK_BOOTTIME: %v", err)) // since Linux 2.6.39
 	}
 	return task.Instant{Wall: time.Now().UTC().Round(0), Boot: time.Duration(boot.Nano()), BootID: c.bootID}
+}
+
+// state returns how true the wall clock is, in the kernel's eyes.
+func (c clock) state() metadata.Clock {
+	var t unix.Timex
+	status, err := unix.Adjtimex(&t)
+	return metadata.Clock{
+		Synchronized: err == nil && status != unix.TIME_ERROR,
+		Bound:        time.Duration(t.Maxerror) * time.Microsecond,
+		At:           time.Now(),
+	}
 }
 
 // hostSize returns what this host has: vCPUs that this process may use, and

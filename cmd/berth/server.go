@@ -49,6 +49,9 @@ type serverConfig struct {
 
 	EFS []string // ID=DIR: directories of this host that stand for file systems of EFS
 
+	TaskCredentials string // file with the credentials in which tasks act
+	STSEndpoint     string // URL of the STS that gives the roles of tasks their credentials
+
 	Region    string // names ARNs
 	Account   string // names ARNs
 	LogLevel  string
@@ -86,6 +89,9 @@ func (c *serverConfig) flags(f *pflag.FlagSet) {
 	f.StringVar(&c.CgroupParent, "cgroup-parent", "berth", "`cgroup` under which tasks are")
 	f.StringVar(&c.BridgeSubnet, "bridge-subnet", "", "`CIDR` out of which tasks get addresses (default: derived from the state directory)")
 	f.StringSliceVar(&c.EFS, "efs", nil, "`ID=DIR`: the directory of this host that is that file system of EFS, as in fs-12345678=/srv/shared; can be repeated")
+	f.StringVar(&c.TaskCredentials, "task-credentials", "",
+		"`file` with the AWS credentials of every task that has a role, JSON with AccessKeyId, SecretAccessKey, Token and Expiration, mode 0600")
+	f.StringVar(&c.STSEndpoint, "sts-endpoint", "", "`URL` of an STS that gives each task's role its credentials; it is asked with those of --task-credentials, if given")
 	f.StringVar(&c.Region, "region", "us-east-1", "region in ARNs and of prices")
 	f.StringVar(&c.Account, "account", "000000000000", "account in ARNs, 12 digits")
 	f.StringVar(&c.LogLevel, "log-level", "info", "debug, info, warn or error")
@@ -170,6 +176,9 @@ func (c *serverConfig) check() error {
 		return fault.New(fault.Invalid, "--account %q: it has 12 digits", c.Account)
 	}
 	if _, err := c.fileSystems(); err != nil {
+		return err
+	}
+	if err := c.checkRoles(); err != nil {
 		return err
 	}
 	if c.BridgeSubnet != "" {

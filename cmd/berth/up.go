@@ -89,6 +89,9 @@ func (a *app) up(ctx context.Context, config *serverConfig, args []string, patie
 	if config.Libexec != "" {
 		args = append(args, "--libexec="+config.Libexec)
 	}
+	if config.TaskCredentials != "" {
+		args = append(args, "--task-credentials="+config.TaskCredentials)
+	}
 	b, died, err := startBackground(config.StateDir, config.Listen, a.endpoint, args, os.Environ())
 	if err != nil {
 		return err

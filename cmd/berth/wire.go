@@ -130,8 +130,13 @@ func serve(ctx context.Context, config serverConfig, log *zap.Logger) error {
 	if config.Latency {
 		latency = &runner.Latency{Seed: config.LatencySeed, Size: pulls.Size}
 	}
+	asked, err := openMetadata(ctx, config, realm, st, sandboxes, snapshotter, log.Named("metadata"))
+	if err != nil {
+		return err
+	}
+	defer asked.listener.Close()
 	tasks, err := runner.New(ctx, runner.Config{
-		Store: st, Images: pulls, Runtime: sandboxes, Realm: realm,
+		Store: st, Images: pulls, Runtime: sandboxes, Realm: realm, Environment: asked.names.Environment,
 		Capacity: config.capacity(whole), Largest: config.largest(whole), PIDs: config.PIDsLimit, Arch: architecture(),
 		SpotRate: config.SpotRate, SpotNotice: config.SpotNotice, Latency: latency,
 		Log: log.Named("runner"), Now: clock.now, NewID: task.NewID,
@@ -155,6 +160,7 @@ func serve(ctx context.Context, config serverConfig, log *zap.Logger) error {
 	g.Go(func() error { return meter.Run(ctx) })
 	g.Go(func() error { return retention.Run(ctx) })
 	g.Go(func() error { return serveHTTP(ctx, listener, api, log) })
+	g.Go(func() error { return serveHTTP(ctx, asked.listener, asked.handler, log) })
 	g.Go(func() error { // If containerd cannot be kept running, nothing can.
 		select {
 		case <-life.Done():
