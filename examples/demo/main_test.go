@@ -3,6 +3,10 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -29,6 +33,12 @@ func start(t *testing.T, args ...string) *exec.Cmd {
 }
 
 func TestCommands(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		fmt.Fprintf(w, "%s %s %s", r.Method, r.URL.Path, body)
+	}))
+	defer server.Close()
+	web := strings.TrimPrefix(server.URL, "http://")
 	file := filepath.Join(t.TempDir(), "file")
 	for _, test := range []struct {
 		args string
@@ -54,6 +64,9 @@ func TestCommands(t *testing.T) {
 		{"mounts", 0, " / "},
 		{"write " + file + " 2", 0, ""},
 		{"ls " + filepath.Dir(file), 0, file + "\n"},
+		{"ask", 1, "demo: usage: demo ask"},
+		{"ask -X PUT -d {} http://" + web + "/$DEMO", 0, "200 PUT /1 {}\n"},
+		{"ask https://" + web, 1, "http alone"},
 		{"cat /proc/self/comm", 0, "exe\n"},
 		{"cat " + file + ".not", 1, "no such file"},
 	} {
