@@ -56,7 +56,7 @@ test-unit: check-go ## what needs no root: units, properties, simulation, house 
 .PHONY: test-e2e
 test-e2e: check-root build ## real containerd, the built binary, kill -9
 	go vet -tags $(TAGS),e2e ./...
-	cd tests/otel && go vet ./...
+	for module in tests/otel tests/sdk; do (cd $$module && go vet ./...); done
 	go test -tags $(TAGS),e2e -count=1 -timeout 12m -p 1 $$(grep -rl --include='*_test.go' '^//go:build e2e' . | xargs -n 1 dirname | sort -u)
 
 .PHONY: test-cgroup2

@@ -19,6 +19,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 )
 
+// These tests run programs of others inside tasks.
+
 // importProgram builds a package of a module of the tests' own and gives it to the server
 // as an image that runs it.
 func (s *server) importProgram(module, tag string) {
@@ -115,4 +117,29 @@ func TestOpenTelemetry(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+// Ensure the AWS SDK for Go, with nothing configured, finds the credentials of its task's
+// role and its region, and says why where there are none.
+func TestAWSSDK(t *testing.T) {
+	const role = "arn:aws:iam::000000000000:role/r"
+	definition := strings.Replace(strings.Replace(definition("sdk", "256", "512", ""), "berth/demo:latest", "test/sdk:1", 1),
+		`"networkMode"`, `"taskRoleArn":"`+role+`","networkMode"`, 1)
+	file := filepath.Join(t.TempDir(), "credentials.json")
+	if err := os.WriteFile(file, []byte(`{"AccessKeyId":"AKIDEXAMPLE","SecretAccessKey":"secret","Token":"token"}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		flags []string
+		says  string
+	}{
+		{[]string{"--region", "eu-west-1", "--task-credentials", file}, "CredentialsEndpointProvider AKIDEXAMPLE secret token true eu-west-1"},
+		{nil, "start it with --task-credentials or --sts-endpoint"},
+	} {
+		s := start(t, tt.flags...)
+		s.importProgram("../sdk", "test/sdk:1")
+		if got := s.answers(definition); len(got) != 1 || !strings.Contains(got[0], tt.says) {
+			t.Errorf("with %q it says %q, want %q", tt.flags, got, tt.says)
+		}
+	}
 }
