@@ -43,3 +43,11 @@ type NetworkStats struct {
 	RxBytes, RxPackets, RxErrors, RxDropped uint64
 	TxBytes, TxPackets, TxErrors, TxDropped uint64
 }
+
+// ContainerLife is how far a container has come where it runs, which is known there
+// before it is written down. Times are by the wall clock and zero if they have not come.
+type ContainerLife struct {
+	Made     time.Time
+	Started  time.Time // the latest run of its main process
+	Restarts int       // how many runs there were before
+}

@@ -111,7 +111,7 @@ func (r *Runtime) create(ctx context.Context, c isolation.Container, world sandb
 		return err
 	}
 	// From here on Remove knows of the container, and of its snapshot.
-	record := containerRecord{Name: c.Name, StopSignal: uint32(stop), Terminal: c.Terminal, Shared: shared}
+	record := containerRecord{Name: c.Name, Made: r.Now().UTC().Round(0), StopSignal: uint32(stop), Terminal: c.Terminal, Shared: shared}
 	if err := save(dir, containerFile, record); err != nil {
 		return err
 	}

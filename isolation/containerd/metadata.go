@@ -4,13 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"strings"
-	"time"
 
 	"github.com/google/nftables/expr"
 
@@ -48,22 +44,19 @@ func (r *Runtime) Holder(addr netip.Addr) (task.ID, bool) {
 	return h.id, ok
 }
 
-// Life returns when a container was made and when it was started, by the wall clock;
-// zero if it was not yet.
-func (r *Runtime) Life(id task.ID, container string) (made, started time.Time, err error) {
+// Life returns how far a container has come; nothing, if it is not there.
+func (r *Runtime) Life(id task.ID, container string) (task.ContainerLife, error) {
 	dir := r.containerDir(id, container)
-	st, err := os.Stat(filepath.Join(dir, containerFile))
-	if errors.Is(err, fs.ErrNotExist) {
-		return made, started, nil
+	c, found, err := load[containerRecord](dir, containerFile)
+	if err != nil || !found {
+		return task.ContainerLife{}, err
 	}
-	if err != nil {
-		return made, started, fmt.Errorf("look for container %s: %w", container, err)
+	life := task.ContainerLife{Made: c.Made, Restarts: c.Run}
+	start, _, err := load[startRecord](dir, ofRun(startedFile, c.Run))
+	if start.Failure == "" {
+		life.Started = start.At
 	}
-	record, _, err := load[startRecord](dir, startedFile)
-	if record.Failure == "" {
-		started = record.At
-	}
-	return st.ModTime().UTC(), started, err
+	return life, err
 }
 
 // StorageUsed returns how many bytes of its ephemeral storage a task uses, logs included;

@@ -45,6 +45,7 @@ type sandboxRecord struct {
 // containerRecord is what is known of a container from its creation on.
 type containerRecord struct {
 	Name       string
+	Made       time.Time
 	StopSignal uint32
 	Terminal   bool
 	Run        int           `json:",omitempty"` // how many runs there were before the latest

@@ -18,12 +18,12 @@ func (e *endpoint) container(_ context.Context, v version, a asker) (any, error)
 		if c.Name != a.container {
 			continue
 		}
-		answer, err := e.describe(a, c)
+		answer, life, err := e.describe(a, c)
 		if err != nil {
 			return nil, err
 		}
 		if v == v4 {
-			return e.inV4(a, answer), nil
+			return e.inV4(a, answer, life), nil
 		}
 		return e.inV3(a, answer), nil
 	}
@@ -49,13 +49,13 @@ func (e *endpoint) task(_ context.Context, v version, a asker, tags bool) (any, 
 	whole := taskAnswerV4{taskAnswer: answer, Faults: a.definition.EnableFaultInjection}
 	var containers []string
 	for _, c := range t.Containers {
-		d, err := e.describe(a, c)
+		d, life, err := e.describe(a, c)
 		if err != nil {
 			return nil, err
 		}
 		containers = append(containers, d.KnownStatus)
 		if v == v4 {
-			whole.Containers = append(whole.Containers, e.inV4(a, d))
+			whole.Containers = append(whole.Containers, e.inV4(a, d, life))
 		} else {
 			answer.ContainersV3 = append(answer.ContainersV3, e.inV3(a, d))
 		}
@@ -69,24 +69,24 @@ func (e *endpoint) task(_ context.Context, v version, a asker, tags bool) (any, 
 }
 
 // describe tells of one container what both versions tell.
-func (e *endpoint) describe(a asker, c task.Container) (*containerAnswer, error) {
+func (e *endpoint) describe(a asker, c task.Container) (*containerAnswer, task.ContainerLife, error) {
 	t, d := a.task, containerOf(a.definition, c.Name)
-	made, started, err := e.Host.Life(t.ID, c.Name)
+	life, err := e.Host.Life(t.ID, c.Name)
 	if err != nil {
-		return nil, err
+		return nil, life, err
 	}
-	if !c.StartedAt.IsZero() {
-		started = c.StartedAt
+	if !c.StartedAt.IsZero() && life.Restarts == 0 {
+		life.Started = c.StartedAt
 	}
 	units, _ := strconv.Atoi(c.CPU)
 	mib, _ := strconv.Atoi(c.Memory)
 	answer := &containerAnswer{
 		ID: task.RuntimeID(t.ID, c.Name), Name: c.Name, DockerName: c.Name, Image: c.Image, ImageID: c.ImageDigest,
 		Labels:        labels(a, c, d.DockerLabels),
-		DesiredStatus: string(t.DesiredStatus), KnownStatus: known(c, made, started),
+		DesiredStatus: string(t.DesiredStatus), KnownStatus: known(c, life),
 		ExitCode:  c.ExitCode,
 		Limits:    *limits(float64(max(leastShares, units)), mib),
-		CreatedAt: moment(made), StartedAt: moment(started), FinishedAt: moment(c.ExitedAt),
+		CreatedAt: moment(life.Made), StartedAt: moment(life.Started), FinishedAt: moment(c.ExitedAt),
 		Type:         "NORMAL",
 		ContainerARN: c.ARN,
 	}
@@ -103,7 +103,7 @@ func (e *endpoint) describe(a asker, c task.Container) (*containerAnswer, error)
 	if l := d.LogConfiguration; l != nil {
 		answer.LogDriver, answer.LogOptions = l.LogDriver, logOptions(l.Options, t.ID, c.Name)
 	}
-	return answer, nil
+	return answer, life, nil
 }
 
 // leastShares are the CPU units of a container that has none of its own.
@@ -141,13 +141,13 @@ func knownTask(s task.Status, containers []string) string {
 
 // known is where a container is in its life, in the agent's words. What is written down
 // lags behind until all containers of a task run.
-func known(c task.Container, made, started time.Time) string {
+func known(c task.Container, life task.ContainerLife) string {
 	switch {
 	case c.LastStatus == task.Stopped:
 		return "STOPPED"
-	case !started.IsZero():
+	case !life.Started.IsZero():
 		return "RUNNING"
-	case !made.IsZero():
+	case !life.Made.IsZero():
 		return "CREATED"
 	}
 	return "PULLED"
@@ -186,8 +186,11 @@ func (e *endpoint) inV3(a asker, c *containerAnswer) *containerAnswer {
 	return c
 }
 
-func (e *endpoint) inV4(a asker, c *containerAnswer) *containerAnswerV4 {
+func (e *endpoint) inV4(a asker, c *containerAnswer, life task.ContainerLife) *containerAnswerV4 {
 	answer := &containerAnswerV4{containerAnswer: c, Snapshotter: e.Snapshotter}
+	if p := containerOf(a.definition, c.Name).RestartPolicy; p != nil && p.Enabled {
+		answer.Restarts = &life.Restarts
+	}
 	ip := a.task.IPv4()
 	if ip == "" {
 		return answer

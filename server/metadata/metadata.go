@@ -37,9 +37,8 @@ type Host interface {
 	// Holder returns the task that has that address.
 	Holder(addr netip.Addr) (task.ID, bool)
 
-	// Life returns when a container was made and when it was started, zero if it was
-	// not yet.
-	Life(id task.ID, container string) (made, started time.Time, err error)
+	// Life returns how far a container has come; nothing, if it is not there.
+	Life(id task.ID, container string) (task.ContainerLife, error)
 
 	// Stats reads a container's counters. If it has none, because it does not run, the
 	// error is fault.NotFound.

@@ -43,6 +43,7 @@ type fakeHost struct {
 	definitions map[string]task.Definition
 	stats       map[string]task.ContainerStats // by container
 	life        map[string]string              // of containers: PULLED, CREATED or, if it does not say, RUNNING
+	restarts    int                            // of every container
 	faults      map[string]bool                // by kind and way
 	startFault  func(task.NetworkFault) error
 }
@@ -62,14 +63,14 @@ func (h *fakeHost) Holder(addr netip.Addr) (task.ID, bool) {
 	return "", false
 }
 
-func (h *fakeHost) Life(_ task.ID, container string) (made, started time.Time, err error) {
+func (h *fakeHost) Life(_ task.ID, container string) (task.ContainerLife, error) {
 	switch h.life[container] {
 	case "PULLED":
-		return made, started, nil
+		return task.ContainerLife{}, nil
 	case "CREATED":
-		return began.Add(2 * time.Second), started, nil
+		return task.ContainerLife{Made: began.Add(2 * time.Second)}, nil
 	}
-	return began.Add(2 * time.Second), began.Add(3 * time.Second), nil
+	return task.ContainerLife{Made: began.Add(2 * time.Second), Started: began.Add(3*time.Second + time.Duration(h.restarts)*time.Minute), Restarts: h.restarts}, nil
 }
 
 func (h *fakeHost) Stats(_ context.Context, _ task.ID, container string) (task.ContainerStats, error) {
@@ -308,6 +309,28 @@ func TestWhileStarting(t *testing.T) {
 			(last.CreatedAt == nil) != (tt.last == "PULLED") || (last.StartedAt != nil) != (tt.last == "RUNNING") {
 			t.Errorf("%v: %s", tt.life, text)
 		}
+	}
+}
+
+// Ensure a container that was started anew says so, and its stats begin anew.
+func TestRestarted(t *testing.T) {
+	h := newHost()
+	d := h.definitions[realm.DefinitionARN("web", 3)]
+	d.ContainerDefinitions[0].RestartPolicy = &task.RestartPolicy{Enabled: true}
+	e := newEndpoint(h)
+	if _, text := ask(e, here, "GET", app("/task"), ""); strings.Count(text, `"RestartCount":0`) != 1 {
+		t.Errorf("at first: %s", text)
+	}
+	ask(e, here, "GET", app("/stats"), "")
+	h.restarts = 2
+	s := h.stats["app"]
+	s.At, s.CPUNanos = began.Add(3*time.Minute), 1e6 // less than before
+	h.stats["app"] = s
+	if _, text := ask(e, here, "GET", app(""), ""); !strings.Contains(text, `"RestartCount":2`) || !strings.Contains(text, `"StartedAt":"2026-05-04T03:04:04.5Z"`) {
+		t.Errorf("after two restarts: %s", text)
+	}
+	if _, text := ask(e, here, "GET", app("/stats"), ""); !strings.Contains(text, `"preread":"2026-05-04T03:04:04.5Z"`) || !strings.Contains(text, `"precpu_stats":{"cpu_usage":{"total_usage":0,`) {
+		t.Errorf("after two restarts: %s", text)
 	}
 }
 

@@ -59,6 +59,7 @@ type containerAnswerV4 struct {
 	*containerAnswer
 	Networks    []networkAnswerV4 `json:"Networks,omitempty"`
 	Snapshotter string            `json:"Snapshotter,omitempty"`
+	Restarts    *int              `json:"RestartCount,omitempty"` // of containers with a restart policy
 }
 
 // limitsAnswer is in vCPUs of a task and CPU units of a container, and MiB.

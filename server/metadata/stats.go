@@ -118,8 +118,11 @@ func (e *endpoint) taskStats(ctx context.Context, v version, a asker) (any, erro
 func (e *endpoint) statsOf(ctx context.Context, v version, a asker, container string) (*statsAnswer, error) {
 	id := task.RuntimeID(a.task.ID, container)
 	w, err := e.windows.look(id, func() (task.ContainerStats, error) { return e.Host.Stats(ctx, a.task.ID, container) }, func() (time.Time, error) {
-		made, _, err := e.Host.Life(a.task.ID, container)
-		return made, err
+		life, err := e.Host.Life(a.task.ID, container)
+		if life.Restarts > 0 {
+			return life.Started, err
+		}
+		return life.Made, err
 	})
 	if fault.KindOf(err) == fault.NotFound {
 		return nil, nil
@@ -219,7 +222,7 @@ func (ws windows) look(id string, read func() (task.ContainerStats, error), bega
 	}
 	w, known := ws.by[id]
 	switch since := s.At.Sub(w.now.At); {
-	case !known || since < 0: // Or somebody set the clock.
+	case !known || since < 0 || s.CPUNanos < w.now.CPUNanos: // Somebody set the clock, or the container started anew.
 		start, err := began()
 		if err != nil {
 			return window{}, err
