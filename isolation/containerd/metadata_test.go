@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"berth/isolation"
 	"berth/isolation/containerd"
 	"berth/task"
 )
@@ -68,13 +69,17 @@ func TestMetadataListener(t *testing.T) {
 	}
 	defer careless.Close()
 	_, port, _ := net.SplitHostPort(careless.Addr().String())
-	answers := b.dials(metadata, "169.254.170.2:81", "169.254.170.3:80", l.Addr().String(), gatewayOf(t, n)+":"+port, "169.254.170.2:"+port)
-	for i, want := range []bool{true, false, false, false, false, false} {
-		if answers[i] != want {
-			t.Errorf("dial %d: reached: %v", i, answers[i])
-		}
+	b.run(isolation.Container{Name: "first", Command: []string{"dial", metadata}})
+	if e := b.wait("first"); e.Code != 0 {
+		t.Errorf("the metadata address does not answer: %+v", e)
 	}
 	expect("at first")
+	others := []string{"169.254.170.2:81", "169.254.170.3:80", l.Addr().String(), gatewayOf(t, n) + ":" + port, "169.254.170.2:" + port}
+	for i, reached := range b.dials(others...) {
+		if reached {
+			t.Errorf("a task reaches %s", others[i])
+		}
+	}
 	if c, err := net.DialTimeout("tcp", l.Addr().String(), time.Second); err == nil {
 		c.Close()
 		t.Error("the host reaches the listener")

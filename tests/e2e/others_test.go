@@ -82,7 +82,7 @@ func TestOpenTelemetry(t *testing.T) {
 	want := map[string]bounds{
 		"container.cpu.onlines busy":                 {1, 1024},
 		"container.cpu.usage.total busy":             {1e8, 1e12},
-		"container.cpu.usage.vcpu busy":              {0.3, 0.6},
+		"container.cpu.usage.vcpu busy":              {0.1, 0.6},
 		"container.cpu.reserved busy":                {128, 128},
 		"container.memory.usage busy":                {64 << 10, 512 << 20},
 		"container.memory.usage.max busy":            {64 << 10, 512 << 20},
@@ -93,7 +93,7 @@ func TestOpenTelemetry(t *testing.T) {
 		"container.network.rate.rx collector":        {1, 1e9},
 		"container.storage.read_bytes busy":          {0, 1e9},
 		"ecs.task.cpu.reserved task":                 {512, 512},
-		"ecs.task.cpu.usage.vcpu task":               {0.3, 0.7},
+		"ecs.task.cpu.usage.vcpu task":               {0.1, 0.7},
 		"ecs.task.ephemeral_storage.reserved task":   {20 << 10, 20 << 10},
 		"ecs.task.memory.reserved task":              {1024, 1024},
 	}
