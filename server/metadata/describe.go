@@ -18,12 +18,12 @@ func (e *endpoint) container(_ context.Context, v version, a asker) (any, error)
 		if c.Name != a.container {
 			continue
 		}
-		answer, life, err := e.describe(a, c)
+		answer, err := e.describe(a, c)
 		if err != nil {
 			return nil, err
 		}
 		if v == v4 {
-			return e.inV4(a, answer, life), nil
+			return e.inV4(a, c, answer), nil
 		}
 		return e.inV3(a, answer), nil
 	}
@@ -49,13 +49,13 @@ func (e *endpoint) task(_ context.Context, v version, a asker, tags bool) (any, 
 	whole := taskAnswerV4{taskAnswer: answer, Faults: a.definition.EnableFaultInjection}
 	var containers []string
 	for _, c := range t.Containers {
-		d, life, err := e.describe(a, c)
+		d, err := e.describe(a, c)
 		if err != nil {
 			return nil, err
 		}
 		containers = append(containers, d.KnownStatus)
 		if v == v4 {
-			whole.Containers = append(whole.Containers, e.inV4(a, d, life))
+			whole.Containers = append(whole.Containers, e.inV4(a, c, d))
 		} else {
 			answer.ContainersV3 = append(answer.ContainersV3, e.inV3(a, d))
 		}
@@ -69,14 +69,17 @@ func (e *endpoint) task(_ context.Context, v version, a asker, tags bool) (any, 
 }
 
 // describe tells of one container what both versions tell.
-func (e *endpoint) describe(a asker, c task.Container) (*containerAnswer, task.ContainerLife, error) {
+func (e *endpoint) describe(a asker, c task.Container) (*containerAnswer, error) {
 	t, d := a.task, containerOf(a.definition, c.Name)
 	life, err := e.Host.Life(t.ID, c.Name)
 	if err != nil {
-		return nil, life, err
+		return nil, err
 	}
-	if !c.StartedAt.IsZero() && life.Restarts == 0 {
+	switch {
+	case !c.StartedAt.IsZero():
 		life.Started = c.StartedAt
+	case life.Restarts < c.RestartCount:
+		life.Started = time.Time{} // That was the run before.
 	}
 	units, _ := strconv.Atoi(c.CPU)
 	mib, _ := strconv.Atoi(c.Memory)
@@ -97,13 +100,13 @@ func (e *endpoint) describe(a asker, c task.Container) (*containerAnswer, task.C
 		}
 		answer.Ports = append(answer.Ports, portAnswer{ContainerPort: p.ContainerPort, Protocol: p.Protocol, HostPort: host})
 	}
-	if d.HealthCheck != nil {
+	if d.HealthCheck != nil && d.HealthCheck.Command[0] != "NONE" {
 		answer.Health = &healthAnswer{Status: c.Health}
 	}
 	if l := d.LogConfiguration; l != nil {
 		answer.LogDriver, answer.LogOptions = l.LogDriver, logOptions(l.Options, t.ID, c.Name)
 	}
-	return answer, life, nil
+	return answer, nil
 }
 
 // leastShares are the CPU units of a container that has none of its own.
@@ -186,10 +189,10 @@ func (e *endpoint) inV3(a asker, c *containerAnswer) *containerAnswer {
 	return c
 }
 
-func (e *endpoint) inV4(a asker, c *containerAnswer, life task.ContainerLife) *containerAnswerV4 {
-	answer := &containerAnswerV4{containerAnswer: c, Snapshotter: e.Snapshotter}
+func (e *endpoint) inV4(a asker, c task.Container, both *containerAnswer) *containerAnswerV4 {
+	answer := &containerAnswerV4{containerAnswer: both, Snapshotter: e.Snapshotter}
 	if p := containerOf(a.definition, c.Name).RestartPolicy; p != nil && p.Enabled {
-		answer.Restarts = &life.Restarts
+		answer.Restarts = &c.RestartCount
 	}
 	ip := a.task.IPv4()
 	if ip == "" {

@@ -322,7 +322,19 @@ func TestRestarted(t *testing.T) {
 		t.Errorf("at first: %s", text)
 	}
 	ask(e, here, "GET", app("/stats"), "")
+	again := func(status task.Status, count int, started time.Time) {
+		t.Helper()
+		now := h.tasks[mine]
+		now.Containers[0].LastStatus, now.Containers[0].RestartCount, now.Containers[0].StartedAt = status, count, started
+		h.tasks[mine] = now
+	}
+	h.restarts = 1
+	again(task.Pending, 2, time.Time{}) // It has ended, and the next run has not begun.
+	if _, text := ask(e, here, "GET", app(""), ""); !strings.Contains(text, `"KnownStatus":"CREATED"`) || !strings.Contains(text, `"RestartCount":2`) {
+		t.Errorf("between two runs: %s", text)
+	}
 	h.restarts = 2
+	again(task.Running, 2, began.Add(2*time.Minute+3*time.Second))
 	s := h.stats["app"]
 	s.At, s.CPUNanos = began.Add(3*time.Minute), 1e6 // less than before
 	h.stats["app"] = s
