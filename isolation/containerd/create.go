@@ -110,7 +110,10 @@ func (r *Runtime) create(ctx context.Context, c isolation.Container, world sandb
 	if err != nil {
 		return err
 	}
-	// From here on Remove knows of the container, and of its snapshot.
+	// From here on Remove knows of the container, and of its snapshot; and what containerd
+	// was asked for is waited for: it would come about after Remove had looked for it.
+	ctx, cancel := outlive(ctx, createPatience, leavePatience)
+	defer cancel()
 	record := containerRecord{Name: c.Name, Made: r.Now().UTC().Round(0), StopSignal: uint32(stop), Terminal: c.Terminal, Shared: shared}
 	if err := save(dir, containerFile, record); err != nil {
 		return err

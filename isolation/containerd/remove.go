@@ -13,6 +13,7 @@ import (
 	"time"
 
 	tasks "github.com/containerd/containerd/api/services/tasks/v1"
+	"github.com/containerd/containerd/v2/core/snapshots"
 	"github.com/containerd/errdefs"
 	"github.com/containerd/errdefs/pkg/errgrpc"
 	"golang.org/x/sync/errgroup"
@@ -156,8 +157,15 @@ func (r *Runtime) containersOf(ctx context.Context, id task.ID) ([]string, error
 	for _, c := range known {
 		rids = append(rids, c.ID)
 	}
+	err = r.Client.SnapshotService(r.Snapshotter).Walk(ctx, func(_ context.Context, s snapshots.Info) error {
+		rids = append(rids, s.Name)
+		return nil
+	}, fmt.Sprintf("labels.%q==%s", labelTask, id))
+	if err != nil {
+		return nil, fmt.Errorf("list snapshots of task %s: %w", id, err)
+	}
 	slices.Sort(rids)
-	return rids, nil
+	return slices.Compact(rids), nil
 }
 
 // removeContainer removes a container's process, snapshot and record from

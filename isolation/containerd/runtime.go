@@ -24,6 +24,7 @@ import (
 
 	tasks "github.com/containerd/containerd/api/services/tasks/v1"
 	"github.com/containerd/containerd/v2/client"
+	"github.com/containerd/containerd/v2/core/snapshots"
 	"go.uber.org/zap"
 
 	"berth/isolation"
@@ -176,6 +177,14 @@ func (r *Runtime) List(ctx context.Context) ([]task.ID, error) {
 	}
 	for _, c := range containers {
 		ids = append(ids, task.ID(c.Labels[labelTask]))
+	}
+	// A server that dies while containerd makes one may leave a snapshot alone.
+	err = r.Client.SnapshotService(r.Snapshotter).Walk(ctx, func(_ context.Context, s snapshots.Info) error {
+		ids = append(ids, task.ID(s.Labels[labelTask]))
+		return nil
+	}, fmt.Sprintf("labels.%q", labelTask))
+	if err != nil {
+		return nil, fmt.Errorf("list snapshots: %w", err)
 	}
 	slices.Sort(ids)
 	return slices.Compact(ids), nil

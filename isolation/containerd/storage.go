@@ -162,7 +162,7 @@ func (r *Runtime) logsUsed(id task.ID) (bytes uint64) {
 // from it all the same.
 func (r *Runtime) rootfs(ctx context.Context, id task.ID, name string, img image) ([]mount.Mount, error) {
 	rid := runtimeID(id, name)
-	keep := snapshots.WithLabels(map[string]string{"containerd.io/gc.root": r.Now().UTC().Format(time.RFC3339)})
+	keep := snapshots.WithLabels(map[string]string{"containerd.io/gc.root": r.Now().UTC().Format(time.RFC3339), labelTask: string(id)})
 	_, err := r.Client.SnapshotService(r.Snapshotter).View(ctx, rid, img.chain, keep)
 	if errdefs.IsNotFound(err) {
 		return nil, errGone
