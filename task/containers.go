@@ -135,15 +135,7 @@ func validateEnvironment(at string, c ContainerDefinition) error {
 			return fault.At(at+list.field, "must not contain a NUL")
 		}
 	}
-	if len(c.EnvironmentFiles) > 10 {
-		return fault.At(at+"environmentFiles", "has at most 10 files")
-	}
-	for i, f := range c.EnvironmentFiles {
-		if err := oneOf(fmt.Sprintf("%senvironmentFiles[%d].type", at, i), f.Type, "s3"); err != nil {
-			return err
-		}
-	}
-	return nil
+	return validateEnvironmentFiles(at, c.EnvironmentFiles)
 }
 
 func validateLinux(at string, p *LinuxParameters) error {
@@ -182,18 +174,6 @@ var capabilities = []string{"ALL", "AUDIT_CONTROL", "AUDIT_WRITE", "BLOCK_SUSPEN
 	"NET_ADMIN", "NET_BIND_SERVICE", "NET_BROADCAST", "NET_RAW", "SETFCAP", "SETGID", "SETPCAP", "SETUID", "SYS_ADMIN", "SYS_BOOT",
 	"SYS_CHROOT", "SYS_MODULE", "SYS_NICE", "SYS_PACCT", "SYS_PTRACE", "SYS_RAWIO", "SYS_RESOURCE", "SYS_TIME", "SYS_TTY_CONFIG",
 	"SYSLOG", "WAKE_ALARM"}
-
-func (d Definition) validateSecrets(at string, c ContainerDefinition) error {
-	for i, s := range c.Secrets {
-		if s.Name == "" || s.ValueFrom == "" {
-			return fault.At(fmt.Sprintf("%ssecrets[%d]", at, i), "needs a name and a valueFrom")
-		}
-	}
-	if len(c.Secrets) > 0 && d.ExecutionRoleARN == "" {
-		return fault.At(at+"secrets", "When you are specifying container secrets, you must also specify a value for 'executionRoleArn'.")
-	}
-	return nil
-}
 
 func validateTimeouts(at string, c ContainerDefinition) error {
 	for _, t := range []struct {

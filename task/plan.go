@@ -18,9 +18,11 @@ type ContainerPlan struct {
 	WorkingDirectory  string
 	User              string
 	Env               []string // KEY=VALUE, each key once
-	CPU               int      // CPU units, its weight within the task
-	Memory            int      // MiB, hard limit; 0: the task's
-	MemoryReservation int      // MiB
+	EnvironmentFiles  []EnvironmentFile
+	Secrets           []Secret
+	CPU               int // CPU units, its weight within the task
+	Memory            int // MiB, hard limit; 0: the task's
+	MemoryReservation int // MiB
 	Hostname          string
 
 	ReadonlyRootFilesystem bool
@@ -71,6 +73,8 @@ func plan(c ContainerDefinition, o ContainerOverride) ContainerPlan {
 		EntryPoint: c.EntryPoint, Command: c.Command,
 		WorkingDirectory: c.WorkingDirectory, User: c.User,
 		Env:                    merge(c.Environment, o.Environment),
+		EnvironmentFiles:       c.EnvironmentFiles,
+		Secrets:                c.Secrets,
 		CPU:                    or(o.CPU, c.CPU),
 		Memory:                 or(o.Memory, c.Memory),
 		MemoryReservation:      or(o.MemoryReservation, c.MemoryReservation),
@@ -86,6 +90,9 @@ func plan(c ContainerDefinition, o ContainerOverride) ContainerPlan {
 	}
 	if o.Command != nil {
 		p.Command = o.Command
+	}
+	if len(o.EnvironmentFiles) > 0 {
+		p.EnvironmentFiles = o.EnvironmentFiles
 	}
 	if l := c.LinuxParameters; l != nil {
 		p.Init = set(l.InitProcessEnabled)

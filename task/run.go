@@ -109,7 +109,7 @@ func (o Overrides) validate() error {
 			return fault.At(at+"resourceRequirements", "Tasks using the Fargate launch type do not support %s resource requirements", c.ResourceRequirements[0].Type)
 		}
 		seen[c.Name] = true
-		if err := validateEnvironment(at, ContainerDefinition{Environment: c.Environment, Command: c.Command}); err != nil {
+		if err := validateEnvironment(at, ContainerDefinition{Environment: c.Environment, EnvironmentFiles: c.EnvironmentFiles, Command: c.Command}); err != nil {
 			return err
 		}
 	}
@@ -270,10 +270,10 @@ func Unsupported(d Definition, r Run, arch string) error {
 	for i, c := range d.ContainerDefinitions {
 		at := fmt.Sprintf("taskDefinition.containerDefinitions[%d].", i)
 		switch {
-		case len(c.EnvironmentFiles) > 0:
-			return not(at+"environmentFiles", "environmentFiles")
-		case len(c.Secrets) > 0:
-			return not(at+"secrets", "secrets")
+		case unsupportedSecret(c.Secrets) >= 0:
+			return not(fmt.Sprintf("%ssecrets[%d].valueFrom", at, unsupportedSecret(c.Secrets)), "a version of a secret other than "+currentStage)
+		case c.LogConfiguration != nil && len(c.LogConfiguration.SecretOptions) > 0:
+			return not(at+"logConfiguration.secretOptions", "secretOptions")
 		case c.RepositoryCredentials != nil:
 			return not(at+"repositoryCredentials", "repositoryCredentials")
 		case c.FirelensConfiguration != nil:
@@ -287,11 +287,6 @@ func Unsupported(d Definition, r Run, arch string) error {
 			if u.Name == "rtprio" && (u.SoftLimit != 0 || u.HardLimit != 0) {
 				return fault.At(fmt.Sprintf("%sulimits[%d]", at, j), "a real-time process is not held by the limit of its task's CPU, so rtprio can only be 0")
 			}
-		}
-	}
-	for i, c := range r.Overrides.Containers {
-		if len(c.EnvironmentFiles) > 0 {
-			return not(fmt.Sprintf("overrides.containerOverrides[%d].environmentFiles", i), "environmentFiles")
 		}
 	}
 	return nil

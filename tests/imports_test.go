@@ -36,6 +36,7 @@ var may = map[string][]string{
 	"store":                         {"billing", "fault", "task"},
 	"store/storetest":               {"billing", "fault", "store", "task"},
 	"roles":                         {"fault"},
+	"secret":                        {"fault", "task"},
 	"runner":                        {"fault", "isolation", "task"},
 	"server/api":                    {"billing", "fault", "logs", "strictjson", "task"},
 	"server/metadata":               {"fault", "roles", "task"},
