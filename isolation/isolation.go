@@ -52,6 +52,7 @@ type Container struct {
 	WorkingDirectory string
 	User             string   // user, uid, user:group, uid:gid, uid:group or user:gid
 	Env              []string // KEY=VALUE, on top of the image's
+	Secrets          Secrets  // nil: none
 	Hostname         string
 
 	CPU               int // CPU units: the container's weight inside the task; 0 is the least weight
@@ -68,6 +69,12 @@ type Container struct {
 	StdinOpen              bool
 	Mounts                 []Mount // outer paths before inner ones
 }
+
+// Secrets returns variables as KEY=VALUE, on top of Env, that are for the container's
+// processes only: a Runtime writes them neither to a disk nor to anything that others
+// can ask for. It is called when the container has to be made, and perhaps again; its
+// error is then that of Create.
+type Secrets func(context.Context) ([]string, error)
 
 // Mount is something mounted into a container beside its root file system.
 type Mount struct {

@@ -3,12 +3,18 @@
 // signals on to it, reaps the processes that others leave behind, and ends as
 // the program ended.
 //
-//	berth-init -- PROGRAM [ARG]...
+// It is also what gives containers their secrets: variables that may be in no spec, and
+// that it takes from a file. A container that has secrets and asked for no init process
+// is to have none: its program takes the place of berth-init.
+//
+//	berth-init [-env FILE] [-exec] -- PROGRAM [ARG]...
 package main
 
 import (
 	"errors"
+	"flag"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -22,20 +28,44 @@ const (
 	notFound      = 127
 )
 
+// cannotBegin is the exit code of runc's own init, where the kernel will not begin a
+// program that is there.
+const cannotBegin = 255
+
 func main() {
-	args := os.Args[1:]
-	if len(args) > 0 && args[0] == "--" {
-		args = args[1:]
+	flags := flag.NewFlagSet("berth-init", flag.ContinueOnError)
+	flags.SetOutput(io.Discard)
+	env := flags.String("env", "", "")
+	replace := flags.Bool("exec", false, "")
+	if err := flags.Parse(os.Args[1:]); err != nil || flags.NArg() == 0 {
+		fmt.Fprintln(os.Stderr, "usage: berth-init [-env FILE] [-exec] -- PROGRAM [ARG]...")
+		os.Exit(cannotExecute)
 	}
-	os.Exit(run(args))
+	if *env != "" {
+		if err := setEnv(*env); err != nil {
+			fmt.Fprintln(os.Stderr, "berth-init:", err)
+			os.Exit(cannotExecute)
+		}
+	}
+	if *replace {
+		os.Exit(become(flags.Args()))
+	}
+	os.Exit(run(flags.Args()))
+}
+
+// become makes this process the program. It returns only if that cannot be.
+func become(args []string) int {
+	path, err := exec.LookPath(args[0])
+	if err != nil {
+		return refuse(err)
+	}
+	err = syscall.Exec(path, args, os.Environ())
+	fmt.Fprintf(os.Stderr, "exec %s: %v\n", path, err)
+	return cannotBegin
 }
 
 // run returns the exit code of the program, 128 + n if signal n ended it.
 func run(args []string) int {
-	if len(args) == 0 {
-		fmt.Fprintln(os.Stderr, "usage: berth-init -- PROGRAM [ARG]...")
-		return cannotExecute
-	}
 	signals := make(chan os.Signal, 64)
 	signal.Notify(signals)
 

@@ -85,6 +85,9 @@ func live(ctx context.Context, rt isolation.Runtime, image string, id task.ID, s
 	names := []string{"one", "two"}
 	for _, name := range names {
 		c := isolation.Container{Task: id, Name: name, Image: image, Command: []string{"say", "started-" + name, "3"}}
+		if name == "two" {
+			c.Secrets = tells("A=b")
+		}
 		if err := rt.Create(ctx, c); err != nil {
 			return err
 		}

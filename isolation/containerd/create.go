@@ -110,6 +110,10 @@ func (r *Runtime) create(ctx context.Context, c isolation.Container, world sandb
 	if err != nil {
 		return err
 	}
+	secrets, err := secretsOf(ctx, c)
+	if err != nil {
+		return err
+	}
 	// From here on Remove knows of the container, and of its snapshot; and what containerd
 	// was asked for is waited for: it would come about after Remove had looked for it.
 	ctx, cancel := outlive(ctx, createPatience, leavePatience)
@@ -138,6 +142,9 @@ func (r *Runtime) create(ctx context.Context, c isolation.Container, world sandb
 	}
 	spec, err := r.spec(c, world.Sandbox.Size, img, who, shared)
 	if err != nil {
+		return err
+	}
+	if err := r.keepSecrets(c, img, rootfs, spec, secrets); err != nil {
 		return err
 	}
 	specAny, err := typeurl.MarshalAny(spec)

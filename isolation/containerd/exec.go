@@ -65,7 +65,7 @@ func (r *Runtime) execSpec(ctx context.Context, rid string, c isolation.Command)
 		return nil, fmt.Errorf("read the spec of container %s: %w", rid, err)
 	}
 	process := *spec.Process
-	process.Args, process.Terminal, process.ConsoleSize = c.Args, false, nil
+	process.Args, process.Terminal, process.ConsoleSize = withSecrets(spec.Process.Args, c.Args), false, nil
 	encoded, err := typeurl.MarshalAny(&process)
 	if err != nil {
 		return nil, fmt.Errorf("encode command: %w", err)

@@ -30,6 +30,7 @@ func runtimeID(id task.ID, container string) string { return task.RuntimeID(id, 
 //	RunDir/netns/<task>                        the task's network namespace is mounted here
 //	RunDir/runc/                               runc's own state
 //	RunDir/s/<task>                            the socket of the task's shim
+//	RunDir/secrets/<task>/<runtime ID>         a container's secrets, in memory; see secretsDir
 //	RunDir/look                                empty; images are mounted here out of everybody's sight
 func (c Config) tasksDir() string { return filepath.Join(c.StateDir, "tasks") }
 func (c Config) trashDir() string { return filepath.Join(c.StateDir, "trash") }

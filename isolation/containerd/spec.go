@@ -1,7 +1,6 @@
 package containerd
 
 import (
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -14,9 +13,6 @@ import (
 	"berth/isolation"
 	"berth/task"
 )
-
-// initPath is where berth-init is in a container that asks for an init process.
-const initPath = "/dev/init"
 
 // oomScore makes the kernel, when the whole host is out of memory, end tasks
 // before it ends what looks after them.
@@ -37,14 +33,11 @@ func (r *Runtime) spec(c isolation.Container, size task.Size, img image, u specs
 		return nil, err
 	}
 	mounts := append(defaultMounts(), r.extraMounts(c, shared)...)
-	if c.Init {
-		program := filepath.Join(r.Libexec, "berth-init")
-		if _, err := os.Stat(program); err != nil {
-			return nil, fault.Wrap(fault.Unavailable, err, "CannotCreateContainerError: this server has no init process to offer (initProcessEnabled)")
-		}
-		args = append([]string{initPath, "--"}, args...)
-		mounts = append(mounts, bind(program, initPath, "ro", "nosuid", "nodev"))
+	args, launcher, err := r.launched(c, args)
+	if err != nil {
+		return nil, err
 	}
+	mounts = append(mounts, launcher...)
 	for _, file := range etcFiles {
 		options := []string{"nosuid", "nodev", "noexec"}
 		if c.ReadonlyRootFilesystem {

@@ -39,11 +39,12 @@ type Fake struct {
 	// Check, if set, says how commands of Exec end, in place of their script.
 	Check func(id task.ID, container string) (code int)
 
-	mu     sync.Mutex
-	worlds map[task.ID]*world
-	addrs  int
-	starts map[process]int
-	groups []task.SecurityGroup
+	mu      sync.Mutex
+	worlds  map[task.ID]*world
+	addrs   int
+	starts  map[process]int
+	groups  []task.SecurityGroup
+	secrets map[process][]string
 }
 
 type process struct {
@@ -144,11 +145,42 @@ func (f *Fake) Groups() []task.SecurityGroup {
 }
 
 // Create implements isolation.Runtime.
-func (f *Fake) Create(_ context.Context, c isolation.Container) error {
+func (f *Fake) Create(ctx context.Context, c isolation.Container) error {
+	if err := f.learn(ctx, c); err != nil {
+		return err
+	}
 	if err := f.create(c); err != nil {
 		return err
 	}
 	return f.fail("create", c.Task)
+}
+
+// learn asks for the secrets of a container that is not there.
+func (f *Fake) learn(ctx context.Context, c isolation.Container) error {
+	f.mu.Lock()
+	_, known := f.find(process{c.Task, c.Name})
+	f.mu.Unlock()
+	if c.Secrets == nil || known != nil {
+		return nil
+	}
+	env, err := c.Secrets(ctx)
+	if err != nil {
+		return err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.secrets == nil {
+		f.secrets = make(map[process][]string)
+	}
+	f.secrets[process{c.Task, c.Name}] = env
+	return nil
+}
+
+// Secrets returns what a container was told in confidence.
+func (f *Fake) Secrets(id task.ID, container string) []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.secrets[process{id, container}]
 }
 
 func (f *Fake) create(c isolation.Container) error {

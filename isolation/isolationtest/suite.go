@@ -58,6 +58,7 @@ func Suite(t *testing.T, image string, open func(t *testing.T) Host) {
 		{"Exec", execs},
 		{"ExecEndsWithContext", execEndsWithContext},
 		{"ExecWhereNothingRuns", execNowhere},
+		{"SecretsOnce", secretsOnce},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()

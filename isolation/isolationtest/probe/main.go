@@ -9,6 +9,7 @@
 //	probe family          starts a child, and both stay
 //	probe chatter 1000    prints so many lines of 200 letters
 //	probe bomb            starts itself over and over
+//	probe knows A b       ends with 0 if the variable A is b, else with 1
 //	probe orphans 3       leaves three zombies to PID 1, and ends with how many there are a second later
 package main
 
@@ -73,6 +74,10 @@ func main() {
 		flood(word(2))
 	case "look":
 		look(word(2))
+	case "knows":
+		if os.Getenv(word(2)) != word(3) {
+			os.Exit(1)
+		}
 	case "pids":
 		os.Exit(len(processes()))
 	case "inspect":
