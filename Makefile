@@ -72,8 +72,9 @@ bench: check-root build ## against bare runc and ctr, in one interleaved run
 	go run -tags $(TAGS) ./tests/bench
 
 .PHONY: fuzz
-fuzz: check-go ## two minutes on the decoder and the validator
+fuzz: check-go ## two minutes on the decoder and the validator, half a minute on environment files
 	go test ./task -run '^$$' -fuzz FuzzParseDefinition -fuzztime 2m
+	go test ./secret -run '^$$' -fuzz FuzzParseEnvironmentFile -fuzztime 30s
 
 .PHONY: lint
 lint: check-go ## formatting and vet

@@ -74,6 +74,7 @@ type request struct {
 	header       http.Header
 	body         any       // sent as JSON; json.RawMessage as it is
 	stream       io.Reader // sent as it is, instead of body
+	media        string    // of stream; empty: a tar
 }
 
 // call is every call: encode, send, decode. out may be nil.
@@ -116,6 +117,9 @@ func (c *Client) send(ctx context.Context, r request, accept string) (*http.Resp
 
 func (c *Client) request(ctx context.Context, r request) (*http.Request, error) {
 	body, kind := r.stream, "application/x-tar"
+	if r.media != "" {
+		kind = r.media
+	}
 	if r.body != nil {
 		data, err := json.Marshal(r.body)
 		if err != nil {

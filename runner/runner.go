@@ -17,6 +17,7 @@ import (
 	"fmt"
 	"iter"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -85,6 +86,7 @@ type Puller interface {
 type Config struct {
 	Store      Store
 	Images     Puller
+	Secrets    Secrets
 	Runtime    isolation.Runtime
 	Realm      task.Realm    // names accounts and regions in ARNs
 	Capacity   task.Size     // what all tasks together may reserve
@@ -314,8 +316,7 @@ func (r *Runner) advance(ctx, wanted context.Context, id task.ID, health *checks
 	}
 	if err != nil && !failing.IsZero() && r.Now().Wall.Sub(failing) > patience && t.StartedAt.IsZero() && t.StoppingAt.IsZero() {
 		r.Log.Error("task given up", zap.String("task", string(id)), zap.Error(err))
-		tr, err = task.GaveUp(t, t.Time(r.Now()), task.FailedToStart,
-			"ResourceInitializationError: "+unable[t.LastStatus]+": "+fault.Message(err), nil), nil
+		tr, err = task.GaveUp(t, t.Time(r.Now()), task.FailedToStart, givenUp(t, err), nil), nil
 	}
 	if err != nil {
 		return t, fmt.Errorf("%s: %w", t.LastStatus, err)
@@ -325,6 +326,16 @@ func (r *Runner) advance(ctx, wanted context.Context, id task.ID, health *checks
 		return t, fmt.Errorf("write down step from %s: %w", t.LastStatus, err)
 	}
 	return next, nil
+}
+
+// givenUp is the reason why a task was given up. Some steps say it in whole.
+func givenUp(t task.Task, err error) string {
+	const word = "ResourceInitializationError: "
+	text := fault.Message(err)
+	if strings.HasPrefix(text, word) {
+		return text
+	}
+	return word + unable[t.LastStatus] + ": " + text
 }
 
 // unable says to the user which step the host could not do.

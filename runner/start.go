@@ -285,6 +285,7 @@ func (s *starter) container(p task.ContainerPlan) isolation.Container {
 		WorkingDirectory:       p.WorkingDirectory,
 		User:                   p.User,
 		Env:                    p.Env,
+		Secrets:                s.secrets(p),
 		Hostname:               p.Hostname,
 		CPU:                    p.CPU,
 		Memory:                 p.Memory,

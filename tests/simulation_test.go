@@ -36,6 +36,8 @@ type host struct {
 	latency *runner.Latency // nil: tasks start as soon as they can
 	epoch   time.Time       // when the boot clock stood at zero
 
+	secrets func() ([]string, error) // what containers are told in confidence; nil: they ask for nothing
+
 	store  *store.Store
 	runner *runner.Runner
 	crash  func() // ends the process and waits until it is gone
@@ -70,7 +72,7 @@ func (h *host) start() {
 	st := storetest.OpenUnclosed(h.t, h.dir)
 	h.store = st
 	r, err := runner.New(context.Background(), runner.Config{
-		Store: unlucky{st, h.luck}, Images: puller{}, Runtime: h.fake, Realm: storetest.Realm,
+		Store: unlucky{st, h.luck}, Images: puller{}, Secrets: h, Runtime: h.fake, Realm: storetest.Realm,
 		Capacity: task.Size{CPU: 2048, Memory: 4096}, Largest: task.Size{CPU: 2048, Memory: 4096},
 		SpotRate: 6, SpotNotice: 2 * time.Minute, Latency: h.latency, Arch: "X86_64", Log: zap.NewNop(), Now: h.now, NewID: task.NewID,
 	})

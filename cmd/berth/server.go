@@ -48,6 +48,10 @@ type serverConfig struct {
 	BridgeSubnet string // CIDR out of which tasks get addresses
 
 	EFS []string // ID=DIR: directories of this host that stand for file systems of EFS
+	S3  []string // BUCKET=DIR: directories of this host that stand for buckets of S3
+
+	Secrets        []string // where secrets are looked for, in order; see secretSources
+	VaultTokenFile string   // the token for Vault
 
 	TaskCredentials string // file with the credentials in which tasks act
 	STSEndpoint     string // URL of the STS that gives the roles of tasks their credentials
@@ -92,6 +96,7 @@ func (c *serverConfig) flags(f *pflag.FlagSet) {
 	f.StringVar(&c.TaskCredentials, "task-credentials", "",
 		"`file` with the AWS credentials of every task that has a role, JSON with AccessKeyId, SecretAccessKey, Token and Expiration, mode 0600")
 	f.StringVar(&c.STSEndpoint, "sts-endpoint", "", "`URL` of an STS that gives each task's role its credentials; it is asked with those of --task-credentials, if given")
+	c.secretFlags(f)
 	f.StringVar(&c.Region, "region", "us-east-1", "region in ARNs and of prices")
 	f.StringVar(&c.Account, "account", "000000000000", "account in ARNs, 12 digits")
 	f.StringVar(&c.LogLevel, "log-level", "info", "debug, info, warn or error")
@@ -176,6 +181,9 @@ func (c *serverConfig) check() error {
 		return fault.New(fault.Invalid, "--account %q: it has 12 digits", c.Account)
 	}
 	if _, err := c.fileSystems(); err != nil {
+		return err
+	}
+	if err := c.checkSecrets(); err != nil {
 		return err
 	}
 	if err := c.checkRoles(); err != nil {

@@ -126,6 +126,10 @@ func serve(ctx context.Context, config serverConfig, log *zap.Logger) error {
 	if err != nil {
 		return err
 	}
+	secrets, kept, err := config.secrets(dirs.state)
+	if err != nil {
+		return err
+	}
 	var latency *runner.Latency
 	if config.Latency {
 		latency = &runner.Latency{Seed: config.LatencySeed, Size: pulls.Size}
@@ -136,7 +140,7 @@ func serve(ctx context.Context, config serverConfig, log *zap.Logger) error {
 	}
 	defer asked.listener.Close()
 	tasks, err := runner.New(ctx, runner.Config{
-		Store: st, Images: pulls, Runtime: sandboxes, Realm: realm, Environment: asked.names.Environment,
+		Store: st, Images: pulls, Secrets: secrets, Runtime: sandboxes, Realm: realm, Environment: asked.names.Environment,
 		Capacity: config.capacity(whole), Largest: config.largest(whole), PIDs: config.PIDsLimit, Arch: architecture(),
 		SpotRate: config.SpotRate, SpotNotice: config.SpotNotice, Latency: latency,
 		Log: log.Named("runner"), Now: clock.now, NewID: task.NewID,
@@ -149,7 +153,7 @@ func serve(ctx context.Context, config serverConfig, log *zap.Logger) error {
 		Journal: st, Ledger: st, Probe: probe{sandboxes}, Prices: billing.BuiltIn(), Log: log.Named("meter"), Clock: clock.now,
 	})
 	api := rest.New(ctx, rest.Config{
-		Tasks: tasks, Definitions: definitions{st}, Groups: tasks, Journal: journal{st}, Images: imageStore{pulls},
+		Tasks: tasks, Definitions: definitions{st}, Groups: tasks, Journal: journal{st}, Images: imageStore{pulls}, Secrets: kept,
 		Logs: logs.Dir(dirs.logs), Meter: meter, Prices: billing.BuiltIn(), Host: host{tasks, c, st},
 		Hosts: config.Hosts, MaxImport: config.ImportMax, Version: version(),
 		Log: log.Named("server"), Now: time.Now, NewRequestID: func() string { return uuid.Must(uuid.NewV7()).String() },

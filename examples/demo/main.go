@@ -37,6 +37,7 @@ func commands() map[string]command {
 		"ignore": {"ignore SIGNAL", "go on when that signal comes", ignore},
 		"stamp":  {"stamp", "print the time, as the first thing it does", stamp},
 		"env":    {"env", "print the environment", env},
+		"digest": {"digest VARIABLE...", "print the SHA-256 of variables, for those that are secret", digest},
 		"id":     {"id", "print user, groups, capabilities and seccomp mode", id},
 		"mounts": {"mounts", "print what is mounted where, and how", mounts},
 		"cat":    {"cat FILE...", "print files", cat},

@@ -126,6 +126,13 @@ type Images interface {
 	Collect(ctx context.Context) (api.Collected, error)
 }
 
+// Secrets keeps values that containers are given in confidence. Nobody gets one back.
+type Secrets interface {
+	PutSecret(ctx context.Context, name string, value []byte) (api.SecretInfo, error)
+	Secrets(ctx context.Context) ([]api.SecretInfo, error)
+	RemoveSecret(ctx context.Context, name string) error
+}
+
 // Logs reads what containers wrote.
 type Logs interface {
 	// Read yields the entries that q selects. With q.Follow it goes on until
@@ -154,6 +161,7 @@ type Config struct {
 	Groups      Groups
 	Journal     Journal
 	Images      Images
+	Secrets     Secrets
 	Logs        Logs
 	Meter       Meter
 	Host        Host
@@ -235,6 +243,10 @@ func (s *server) operations() []operation {
 		flow(s, "POST", "/images/pull", "Pull an image and follow its progress", progress, s.pull),
 		flow(s, "GET", "/images/pulls", "Follow all pulls", events, s.pulls),
 		call(s, "POST", "/images/collect", "Remove images that no task needs", 200, s.collect),
+
+		call(s, "PUT", "/secrets/*name", "Keep a secret, in place of the one that was there", 200, s.putSecret),
+		call(s, "GET", "/secrets", "List the secrets that the server keeps, without their values", 200, s.secrets),
+		call(s, "DELETE", "/secrets/*name", "Forget a secret", 204, s.removeSecret),
 
 		call(s, "GET", "/capacity", "What tasks may reserve on this host, and what they do reserve", 200, s.capacity),
 	}

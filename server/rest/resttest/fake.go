@@ -44,6 +44,7 @@ type Fake struct {
 	tokens      map[string][]task.ID
 	groups      []task.SecurityGroup
 	images      []task.Image
+	kept        []api.SecretInfo
 	pulls       []task.PullProgress
 	grown       chan struct{} // closed when anything was added
 }
@@ -73,7 +74,7 @@ func (f *Fake) Now() time.Time {
 func (f *Fake) Config() rest.Config {
 	n := 0
 	return rest.Config{
-		Tasks: f, Definitions: f, Groups: f, Journal: f, Images: f, Logs: f, Meter: f, Host: f,
+		Tasks: f, Definitions: f, Groups: f, Journal: f, Images: f, Secrets: f, Logs: f, Meter: f, Host: f,
 		Prices: billing.BuiltIn(), MaxImport: 1 << 20, Version: "test", Now: time.Now, // connections have deadlines by the real clock
 		NewRequestID: func() string { f.mu.Lock(); defer f.mu.Unlock(); n++; return "request-" + strconv.Itoa(n) },
 	}

@@ -1,0 +1,19 @@
+package api
+
+import "time"
+
+// MaxSecret is the most bytes that a secret may have.
+const MaxSecret = 64 << 10
+
+// SecretInfo is what may be known of a secret that the server keeps.
+type SecretInfo struct {
+	Name      string    `json:"name" doc:"As the valueFrom of a definition says it, without the slash before it"`
+	CreatedAt time.Time `json:"createdAt"`
+	UpdatedAt time.Time `json:"updatedAt"`
+	SizeBytes int       `json:"sizeBytes" doc:"Of its value"`
+}
+
+// SecretList is the secrets that the server keeps, by name.
+type SecretList struct {
+	Secrets []SecretInfo `json:"secrets"`
+}
