@@ -26,6 +26,9 @@ func (c *serverConfig) secretFlags(f *pflag.FlagSet) {
 
 // checkSecrets refuses what can never work.
 func (c *serverConfig) checkSecrets() error {
+	if c.VaultTokenFile != "" && !filepath.IsAbs(c.VaultTokenFile) { // a server in the background is elsewhere
+		return fault.New(fault.Invalid, "--vault-token-file %s is not absolute", c.VaultTokenFile)
+	}
 	if _, err := c.secretSources(nil); err != nil {
 		return err
 	}

@@ -275,7 +275,7 @@ func (s *stage) leftovers() error {
 			note("%v", err)
 		}
 	}
-	snapshots := 0
+	var snapshots []string
 	c, err := s.dial()
 	if err != nil {
 		return err
@@ -285,8 +285,8 @@ func (s *stage) leftovers() error {
 		note("%d containers, %v", len(all), err)
 	}
 	err = walk(ctx, c, s.config.Snapshotter, &snapshots)
-	if err != nil || snapshots != 1 { // the image's one layer
-		note("%d snapshots, %v", snapshots, err)
+	if err != nil || len(snapshots) != 1 { // the image's one layer
+		note("snapshots %v, %v", snapshots, err)
 	}
 	if err := rt.Close(ctx); err != nil {
 		note("%v", err)
@@ -352,9 +352,9 @@ func TestSuite(t *testing.T) {
 	isolationtest.Suite(t, shared.image, func(*testing.T) isolationtest.Host { return shared })
 }
 
-func walk(ctx context.Context, c *client.Client, snapshotter string, n *int) error {
-	return c.SnapshotService(snapshotter).Walk(ctx, func(context.Context, snapshots.Info) error {
-		*n++
+func walk(ctx context.Context, c *client.Client, snapshotter string, names *[]string) error {
+	return c.SnapshotService(snapshotter).Walk(ctx, func(_ context.Context, info snapshots.Info) error {
+		*names = append(*names, info.Name)
 		return nil
 	})
 }

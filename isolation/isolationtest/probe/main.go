@@ -307,7 +307,7 @@ func inspect() {
 	for _, line := range strings.Split(string(status), "\n") {
 		if k, v, ok := strings.Cut(line, ":"); ok {
 			switch k {
-			case "CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb", "NoNewPrivs", "Seccomp":
+			case "CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb", "NoNewPrivs", "Seccomp", "SigBlk", "SigIgn":
 				report[k] = strings.TrimSpace(v)
 			}
 		}
@@ -326,6 +326,7 @@ func inspect() {
 	}
 	report["writable"] = writable("/", "/proc/sys/kernel/hostname", "/proc/sysrq-trigger", "/sys/kernel/mm/transparent_hugepage/enabled",
 		"/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory.max", "/etc/hosts")
+	report["open"], _ = filepath.Glob("/proc/self/fd/*")
 	report["devices"], _ = filepath.Glob("/dev/*")
 	for name, path := range map[string]string{"kcore": "/proc/kcore", "keys": "/proc/keys"} {
 		b, err := os.ReadFile(path)
