@@ -51,7 +51,7 @@ func TestSecrets(t *testing.T) {
 		if !c.Init { // whose number tells how many threads it has
 			b.want(told, "pid", plain["pid"])
 		}
-		for _, same := range []string{"args", "uid", "gid", "groups", "cwd", "CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb", "NoNewPrivs", "Seccomp", "SigBlk", "SigIgn", "open", "nofile", "writable", "oomScore"} {
+		for _, same := range []string{"args", "uid", "gid", "groups", "cwd", "CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb", "NoNewPrivs", "Seccomp", "SigIgn", "open", "nofile", "writable", "oomScore"} {
 			b.want(told, same, plain[same])
 		}
 		env, _ := told["env"].([]any)

@@ -307,7 +307,7 @@ func inspect() {
 	for _, line := range strings.Split(string(status), "\n") {
 		if k, v, ok := strings.Cut(line, ":"); ok {
 			switch k {
-			case "CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb", "NoNewPrivs", "Seccomp", "SigBlk", "SigIgn":
+			case "CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb", "NoNewPrivs", "Seccomp", "SigIgn":
 				report[k] = strings.TrimSpace(v)
 			}
 		}
