@@ -77,7 +77,7 @@ func (c Config) diskSize(s isolation.Sandbox) int64 {
 // tryDisks finds out whether this host can hold tasks to a limit of storage. If not,
 // their storage has to be able to be a layer of a root file system as it is.
 func (r *Runtime) tryDisks(ctx context.Context) error {
-	if err := disk.Try(ctx, r.storagesDir()); err != nil {
+	if err := disk.Try(ctx, filepath.Join(r.storagesDir(), "trial")); err != nil {
 		if err := tryOverlay(r.StateDir); err != nil {
 			return fault.Wrap(fault.Unavailable, err, "this host can neither make disks for tasks nor lay writable layers into %s", r.StateDir)
 		}

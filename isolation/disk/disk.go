@@ -222,16 +222,16 @@ func Remove(image, at string) error {
 	return nil
 }
 
-// Try finds out whether disks can be made below dir, by making one. The error says
-// what the host lacks.
+// Try finds out whether disks can be made in the directory dir, which it makes and takes
+// away, with what an earlier try left that died. The error says what the host lacks.
 func Try(ctx context.Context, dir string) (err error) {
-	trial, err := os.MkdirTemp(dir, "disk-")
-	if err != nil {
-		return fmt.Errorf("try to make a disk: %w", err)
+	image, at := filepath.Join(dir, "image"), filepath.Join(dir, "at")
+	clear := func() error { return errors.Join(Remove(image, at), os.RemoveAll(dir)) }
+	if err := clear(); err != nil {
+		return err
 	}
-	image, at := filepath.Join(trial, "image"), filepath.Join(trial, "at")
-	defer func() { err = errors.Join(err, Remove(image, at), os.RemoveAll(trial)) }()
-	if err := os.Mkdir(at, 0o700); err != nil {
+	defer func() { err = errors.Join(err, clear()) }()
+	if err := os.MkdirAll(at, 0o700); err != nil {
 		return fmt.Errorf("try to make a disk: %w", err)
 	}
 	return Make(ctx, image, at, Least)

@@ -155,7 +155,14 @@ func TestMakeRefuses(t *testing.T) {
 	if err := disk.Make(t.Context(), filepath.Join(dir, "image"), filepath.Join(dir, "at"), disk.Least-1); err == nil {
 		t.Error("a disk can be smaller than the least")
 	}
-	if err := disk.Try(t.Context(), dir); err != nil {
+	trial := filepath.Join(dir, "trial")
+	if err := os.MkdirAll(filepath.Join(trial, "at"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := disk.Make(t.Context(), filepath.Join(trial, "image"), filepath.Join(trial, "at"), size); err != nil {
+		t.Fatal(err)
+	}
+	if err := disk.Try(t.Context(), trial); err != nil { // after one that died
 		t.Error(err)
 	}
 	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
