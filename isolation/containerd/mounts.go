@@ -17,12 +17,16 @@ import (
 // shmSize is the size of /dev/shm, Docker's default. It counts as the task's memory.
 const shmSize = "65536k"
 
+// terminals is how many a container can have. The kernel has some 3,000 for all
+// containers together, and without a limit the first to ask gets them all.
+const terminals = "max=256"
+
 // defaultMounts are Docker's.
 func defaultMounts() []specs.Mount {
 	return []specs.Mount{
 		{Destination: "/proc", Type: "proc", Source: "proc", Options: []string{"nosuid", "noexec", "nodev"}},
 		{Destination: "/dev", Type: "tmpfs", Source: "tmpfs", Options: []string{"nosuid", "strictatime", "mode=755", "size=65536k"}},
-		{Destination: "/dev/pts", Type: "devpts", Source: "devpts", Options: []string{"nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"}},
+		{Destination: "/dev/pts", Type: "devpts", Source: "devpts", Options: []string{"nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5", terminals}},
 		{Destination: "/dev/shm", Type: "tmpfs", Source: "shm", Options: []string{"nosuid", "noexec", "nodev", "mode=1777", "size=" + shmSize}},
 		{Destination: "/dev/mqueue", Type: "mqueue", Source: "mqueue", Options: []string{"nosuid", "noexec", "nodev"}},
 		{Destination: "/sys", Type: "sysfs", Source: "sysfs", Options: []string{"nosuid", "noexec", "nodev", "ro"}},
@@ -30,16 +34,24 @@ func defaultMounts() []specs.Mount {
 	}
 }
 
-// maskedPaths tell of the host, or steer it, and are hidden. The list is
-// Docker's.
+// maskedPaths tell of the host, or steer it, and are hidden: Docker's, and what a root
+// without capabilities may read of the host's memory.
 var maskedPaths = []string{
 	"/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats",
 	"/proc/sched_debug", "/proc/scsi", "/proc/timer_list", "/proc/timer_stats",
 	"/sys/devices/virtual/powercap", "/sys/firmware",
+
+	"/proc/allocinfo", "/proc/kpagecgroup", "/proc/kpagecount", "/proc/kpageflags", "/proc/pagetypeinfo", "/proc/slabinfo",
+	"/proc/vmallocinfo",
 }
 
-// readonlyPaths can be looked at.
-var readonlyPaths = []string{"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"}
+// readonlyPaths can be looked at: Docker's, and what its owner may write without a
+// capability. Whoever writes to /proc/pressure has the kernel start a thread; what runc
+// mounts at /sys/fs/cgroup on version 1 is a tmpfs that it leaves writable.
+var readonlyPaths = []string{
+	"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger",
+	"/proc/dynamic_debug", "/proc/mtrr", "/proc/pressure", "/sys/fs/cgroup",
+}
 
 func bind(source, destination string, options ...string) specs.Mount {
 	return specs.Mount{Destination: destination, Type: "bind", Source: source, Options: append([]string{"rbind", "rprivate"}, options...)}

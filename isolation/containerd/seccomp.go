@@ -5,17 +5,110 @@ import (
 
 	"github.com/containerd/containerd/v2/contrib/seccomp"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
 )
 
-// seccompProfile is containerd's default profile for what s says of
-// capabilities, without the system calls of x32 where the kernel has none: nobody
-// could make them, and runc compiles the profile anew for every container, which
-// takes it longer for each architecture than all that it does besides
+// unneeded are system calls that containerd's default profile allows and no task of
+// Fargate's needs, each with why it is not there (docs/decisions/0017). Who makes one is
+// told EPERM.
+var unneeded = map[string]string{
+	"fanotify_mark":    "fanotify_init, without which it is useless, needs a capability that nobody has",
+	"remap_file_pages": "obsolete since Linux 3.16, which only emulates it",
+	"uretprobe":        "only a program that the kernel put there makes it, and perf and BPF are refused",
+	"vmsplice":         "lends pages of its own to the kernel; nothing of a service's uses it, and bugs did",
+
+	// Only who may add SYS_PTRACE traces, as on Fargate: a debugger asks for it.
+	"ptrace":            "traces others; only with SYS_PTRACE",
+	"process_vm_readv":  "reads others' memory; only with SYS_PTRACE",
+	"process_vm_writev": "writes others' memory; only with SYS_PTRACE",
+}
+
+// socketFamilies are the kinds of socket that a task can have. containerd's profile has some
+// forty, most of them protocols that a kernel loads a module for and nobody maintains.
+var socketFamilies = []uint64{unix.AF_UNIX, unix.AF_INET, unix.AF_INET6}
+
+// netlinkProtocols are those of netlink that programs open without more rights than a
+// task has: getifaddrs, ss, PAM, libudev and, behind ethtool, generic netlink.
+var netlinkProtocols = []uint64{
+	unix.NETLINK_ROUTE, unix.NETLINK_SOCK_DIAG, unix.NETLINK_AUDIT, unix.NETLINK_KOBJECT_UEVENT, unix.NETLINK_GENERIC,
+}
+
+// personalities are Linux itself, its 32-bit variant and the question which it is.
+// Others turn off what makes a program hard to attack.
+var personalities = []uint64{0x0, 0x8, 0xffffffff}
+
+// ruled are the calls for which tighten has rules of its own.
+var ruled = []string{"personality", "setsockopt", "socket", "socketcall"}
+
+// seccompProfile is what a container may ask of the kernel: containerd's default profile
+// for its capabilities, tightened, and without the system calls of x32 where the kernel
+// has none: nobody could make them, and runc compiles the profile anew for every
+// container, which takes it longer for each architecture than all that it does besides
 // (docs/performance.md). A program that makes them all the same is killed.
 func seccompProfile(s *specs.Spec) *specs.LinuxSeccomp {
 	profile := seccomp.DefaultProfile(s)
 	if !hasX32() {
 		profile.Architectures = slices.DeleteFunc(profile.Architectures, func(a specs.Arch) bool { return a == specs.ArchX32 })
 	}
+	tighten(profile, s.Process.Capabilities.Bounding)
 	return profile
+}
+
+func tighten(profile *specs.LinuxSeccomp, caps []string) {
+	gone := func(name string) bool {
+		if slices.Contains(ruled, name) {
+			return true
+		}
+		_, ok := unneeded[name]
+		return ok
+	}
+	var kept []specs.LinuxSyscall
+	for _, rule := range profile.Syscalls {
+		rule.Names = slices.DeleteFunc(slices.Clone(rule.Names), gone)
+		if len(rule.Names) > 0 {
+			kept = append(kept, rule)
+		}
+	}
+	allow := func(name string, args ...specs.LinuxSeccompArg) {
+		kept = append(kept, specs.LinuxSyscall{Names: []string{name}, Action: specs.ActAllow, Args: args})
+	}
+	for _, p := range personalities {
+		allow("personality", is(0, p))
+	}
+	for _, f := range socketFamilies {
+		allow("socket", is(0, f))
+	}
+	for _, p := range netlinkProtocols {
+		allow("socket", is(0, unix.AF_NETLINK), is(2, p))
+	}
+	if slices.Contains(caps, "CAP_SYS_PTRACE") {
+		for _, name := range []string{"ptrace", "process_vm_readv", "process_vm_writev"} {
+			allow(name)
+		}
+	}
+	if !slices.Contains(caps, "CAP_NET_RAW") {
+		allow("setsockopt")
+		allow("socketcall")
+		profile.Syscalls = kept
+		return
+	}
+	// The ring of a packet socket is memory of the kernel's that no cgroup is charged
+	// for, 4 GiB for each socket: a task could take all that the host has. Of 32-bit
+	// programs on x86, seccomp cannot see what they give to socketcall. The C library musl
+	// makes the calls one by one when there is none; glibc and Go do not, and need a
+	// container without NET_RAW, whose sockets have no rings.
+	allow("socket", is(0, unix.AF_PACKET))
+	allow("setsockopt", specs.LinuxSeccompArg{Index: 1, Value: unix.SOL_PACKET, Op: specs.OpNotEqual})
+	allow("setsockopt", is(1, unix.SOL_PACKET), specs.LinuxSeccompArg{Index: 2, Value: unix.PACKET_RX_RING, Op: specs.OpLessThan})
+	allow("setsockopt", is(1, unix.SOL_PACKET), specs.LinuxSeccompArg{Index: 2, Value: unix.PACKET_TX_RING, Op: specs.OpGreaterThan})
+	for _, option := range []uint64{unix.PACKET_STATISTICS, unix.PACKET_AUXDATA, unix.PACKET_VERSION, unix.PACKET_RESERVE} {
+		allow("setsockopt", is(1, unix.SOL_PACKET), is(2, option))
+	}
+	absent := uint(unix.ENOSYS)
+	kept = append(kept, specs.LinuxSyscall{Names: []string{"socketcall"}, Action: specs.ActErrno, ErrnoRet: &absent})
+	profile.Syscalls = kept
+}
+
+func is(index uint, value uint64) specs.LinuxSeccompArg {
+	return specs.LinuxSeccompArg{Index: index, Value: value, Op: specs.OpEqualTo}
 }

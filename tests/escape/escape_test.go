@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -59,14 +60,14 @@ func TestEscape(t *testing.T) {
 	if len(table) < leastProbes {
 		t.Errorf("%d probes, want at least %d", len(table), leastProbes)
 	}
-	before := s.hostState(victim)
 	s.controls(table, known)
+	before := s.hostState(victim)
 
 	for _, sandbox := range s.runtimes() {
 		for _, w := range who {
 			t.Run(strings.TrimPrefix(sandbox+"/"+w.name, "/"), func(t *testing.T) {
 				s := *s
-				s.T = t
+				s.TB = t
 				seen := s.listen()
 				text, err := json.Marshal(known)
 				if err != nil {
@@ -183,10 +184,10 @@ func (s *stage) table() []result {
 	if err != nil {
 		s.Fatal(err)
 	}
-	return decode(s.T, string(out))
+	return decode(s.TB, string(out))
 }
 
-func decode(t *testing.T, text string) (all []result) {
+func decode(t testing.TB, text string) (all []result) {
 	t.Helper()
 	names := make(map[string]bool)
 	for line := range strings.Lines(text) {
@@ -206,7 +207,7 @@ func decode(t *testing.T, text string) (all []result) {
 
 func (s *stage) results(id task.ID) []result {
 	s.Helper()
-	return decode(s.T, strings.Join(s.lines(id), "\n"))
+	return decode(s.TB, strings.Join(s.lines(id), "\n"))
 }
 
 // controls makes the tries on the host, where they should get through: those that do not
@@ -218,11 +219,11 @@ func (s *stage) controls(table []result, known facts) {
 	if err != nil {
 		s.Fatal(err)
 	}
-	shown := 0
-	for _, p := range table {
-		if p.Control != "host" && p.Control != "network" {
-			continue
-		}
+	var group sync.WaitGroup
+	var mu sync.Mutex
+	shown, turns := 0, make(chan struct{}, 8)
+	control := func(p result) {
+		defer func() { <-turns }()
 		cmd := exec.Command(s.probe, "one", p.Probe, string(text))
 		cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNS | unix.CLONE_NEWUTS | unix.CLONE_NEWIPC}
 		if p.Control == "network" {
@@ -232,14 +233,23 @@ func (s *stage) controls(table []result, known facts) {
 		var r result
 		if err != nil || json.Unmarshal(out, &r) != nil {
 			s.Logf("control of %s: %v %s", p.Probe, err, out)
-			continue
+			return
 		}
+		mu.Lock()
+		defer mu.Unlock()
 		if r.Verdict == "open" {
 			shown++
 		} else {
 			s.Logf("not shown on this host: %s: %s", p.Probe, r.How)
 		}
 	}
+	for _, p := range table {
+		if p.Control == "host" || p.Control == "network" {
+			turns <- struct{}{}
+			group.Go(func() { control(p) })
+		}
+	}
+	group.Wait()
 	s.Logf("%d probes, %d of them shown to work on the host", len(table), shown)
 	if shown < leastShown {
 		s.Errorf("only %d probes work on the host itself; want %d", shown, leastShown)

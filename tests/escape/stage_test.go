@@ -41,7 +41,7 @@ const victimPort = 7777
 
 // stage is one server with a neighbour of whoever attacks.
 type stage struct {
-	*testing.T
+	testing.TB
 	bin, dir, addr, probe string
 	client                *client.Client
 	instance              string // by which the server's things are named
@@ -49,7 +49,7 @@ type stage struct {
 
 // open starts a server with the image in it. It is taken down with everything in it when
 // the test ends.
-func open(t *testing.T) *stage {
+func open(t testing.TB) *stage {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Fatal("these tests run containers: run them as root")
@@ -67,7 +67,7 @@ func open(t *testing.T) *stage {
 		t.Fatal(err)
 	}
 	l.Close()
-	s := &stage{T: t, bin: bin, dir: dir, addr: l.Addr().String(), probe: filepath.Join(dir, "probe")}
+	s := &stage{TB: t, bin: bin, dir: dir, addr: l.Addr().String(), probe: filepath.Join(dir, "probe")}
 	s.instance = containerd.Instance(filepath.Join(dir, "state"))
 	s.client = client.New("http://" + s.addr)
 	build := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", s.probe, "./probe")

@@ -195,8 +195,9 @@ func anyWritable(root string) func(facts) (string, error) {
 			if root == "/proc" && d.IsDir() && first != "" && strings.Trim(first, "0123456789") == "" {
 				return fs.SkipDir
 			}
-			if !d.Type().IsRegular() {
-				return nil
+			// Root may open what is for reading only, too, and writes in vain.
+			if st, err := d.Info(); err != nil || !st.Mode().IsRegular() || st.Mode()&0o222 == 0 {
+				return nil //nolint:nilerr // as above
 			}
 			tried++
 			if opensForWriting(path) == nil {
@@ -256,7 +257,8 @@ func leakedDescriptors(facts) (string, error) {
 	}
 	for _, e := range entries {
 		to, _ := os.Readlink("/proc/1/fd/" + e.Name())
-		if strings.HasPrefix(to, "/") && !strings.HasPrefix(to, "/dev/") && to != "/" && !strings.HasPrefix(to, "/proc/") {
+		if strings.HasPrefix(to, "/") && !strings.HasPrefix(to, "/dev/") && to != "/" && !strings.HasPrefix(to, "/proc/") &&
+			!strings.HasPrefix(to, "/sys/fs/cgroup/") { // where Go's runtime looks how many CPUs it has
 			return e.Name() + " → " + to, nil
 		}
 	}
@@ -319,10 +321,8 @@ func helper(args []string) {
 		if err != nil {
 			exit(err)
 		}
-		err = unix.Chroot(dir)
-		_ = os.Remove(dir)
-		_ = os.RemoveAll(strings.TrimPrefix(dir, "/"))
-		if err != nil {
+		if err := unix.Chroot(dir); err != nil {
+			_ = os.Remove(dir)
 			exit(err)
 		}
 		for range 40 {
@@ -331,6 +331,7 @@ func helper(args []string) {
 		if err := unix.Chroot("."); err != nil {
 			exit(err)
 		}
+		_ = os.Remove(dir)
 		_, err = os.Stat(args[1])
 		exit(err)
 	case "nothing":

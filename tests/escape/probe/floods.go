@@ -15,6 +15,7 @@ import (
 var floods = map[string]func() (int, error){
 	"fork":    forkFlood,
 	"memory":  memoryFlood,
+	"hoard":   hoardFlood,
 	"disk":    diskFlood,
 	"write":   writeFlood,
 	"inode":   inodeFlood,
@@ -30,7 +31,11 @@ var floods = map[string]func() (int, error){
 	"pipe":    pipeFlood,
 	"socket":  socketFlood,
 	"connect": connectFlood,
+	"spawn":   func() (int, error) { return 1, exec.Command("/proc/self/exe", "helper", "nothing").Run() },
 }
+
+// noise is what a hostile neighbour does, all at once.
+var noise = []string{"cpu", "cpu", "copy", "spawn", "write", "fd", "log"}
 
 func forkFlood() (int, error) {
 	cmd := exec.Command("/proc/self/exe", "serve", "0")
@@ -51,8 +56,17 @@ func memoryFlood() (int, error) {
 	return 0, nil
 }
 
+func hoardFlood() (int, error) {
+	b := make([]byte, 16<<20)
+	for i := 0; i < len(b); i += 4096 {
+		b[i] = 1
+	}
+	hoard = append(hoard, b)
+	return len(b), nil
+}
+
 func diskFlood() (int, error) {
-	f, err := os.CreateTemp(scratch(), "flood")
+	f, err := os.CreateTemp(scratch(), "berth-flood")
 	if err != nil {
 		return 0, err
 	}
@@ -80,7 +94,7 @@ var block = make([]byte, 1<<20)
 
 // writeFlood writes a file over and over, and waits for the disk.
 func writeFlood() (int, error) {
-	f, err := os.OpenFile(scratch()+"/write", os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+	f, err := os.OpenFile(scratch()+"/berth-flood-write", os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
 	if err != nil {
 		return 0, err
 	}
@@ -100,11 +114,11 @@ var files int
 
 func inodeFlood() (int, error) {
 	if files%1000 == 0 {
-		if err := os.Mkdir(fmt.Sprintf("%s/inodes-%d", scratch(), files/1000), 0o700); err != nil {
+		if err := os.Mkdir(fmt.Sprintf("%s/berth-flood-%d", scratch(), files/1000), 0o700); err != nil {
 			return 0, err
 		}
 	}
-	f, err := os.Create(fmt.Sprintf("%s/inodes-%d/%d", scratch(), files/1000, files))
+	f, err := os.Create(fmt.Sprintf("%s/berth-flood-%d/%d", scratch(), files/1000, files))
 	if err != nil {
 		return 0, err
 	}
@@ -112,13 +126,23 @@ func inodeFlood() (int, error) {
 	return 1, f.Close()
 }
 
-func fdFlood() (int, error) {
-	if _, err := unix.Open("/dev/null", unix.O_RDONLY, 0); err != nil {
-		unix.CloseRange(10, 1<<20, 0)
+var held []int
+
+// hold keeps a descriptor until there are no more. Then it gives all back: the program
+// itself needs some.
+func hold(fd int, err error) (int, error) {
+	if err != nil {
+		for _, fd := range held {
+			unix.Close(fd)
+		}
+		held = held[:0]
 		return 0, err
 	}
+	held = append(held, fd)
 	return 1, nil
 }
+
+func fdFlood() (int, error) { return hold(unix.Open("/dev/null", unix.O_RDONLY, 0)) }
 
 var line = strings.Repeat("x", 1000) + "\n"
 
@@ -141,7 +165,7 @@ func copyFlood() (int, error) {
 }
 
 func fill(dir string) (int, error) {
-	f, err := os.CreateTemp(dir, "flood")
+	f, err := os.CreateTemp(dir, "berth-flood")
 	if err != nil {
 		return 0, err
 	}
@@ -174,18 +198,14 @@ func ptyFlood() (int, error) {
 func pipeFlood() (int, error) {
 	var p [2]int
 	if err := syscall.Pipe(p[:]); err != nil {
-		return 0, err
+		return hold(0, err)
 	}
+	held = append(held, p[:]...)
 	_, err := unix.FcntlInt(uintptr(p[1]), unix.F_SETPIPE_SZ, 1<<20)
 	return 1, err
 }
 
-func socketFlood() (int, error) {
-	if _, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0); err != nil {
-		return 0, err
-	}
-	return 1, nil
-}
+func socketFlood() (int, error) { return hold(unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)) }
 
 var peer uint32
 

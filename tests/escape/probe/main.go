@@ -5,6 +5,7 @@
 //	probe one NAME FACTS     makes one try
 //	probe list               the table, as JSON lines
 //	probe flood KIND FOR     takes as much of one thing as it can get, for some time
+//	probe noise FOR          a flood of everything that is not used up
 //	probe serve PORT         what a neighbour does: answers at a port, and says so every second
 //
 // FACTS is a JSON object: what an attacker may have learnt of the host. The same tries
@@ -22,6 +23,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -78,8 +80,12 @@ type result struct {
 	Control control `json:"control,omitempty"`
 }
 
-// patience is how long one try may take.
-const patience = 20 * time.Second
+// patience is how long one try may take. Most of those that take any time wait for an
+// answer, so some are made at once.
+const (
+	patience = 20 * time.Second
+	atOnce   = 8
+)
 
 func main() {
 	if len(os.Args) < 2 {
@@ -89,9 +95,20 @@ func main() {
 	out := json.NewEncoder(os.Stdout)
 	switch args := os.Args[2:]; os.Args[1] {
 	case "all":
+		var group sync.WaitGroup
+		var print sync.Mutex
+		turns := make(chan struct{}, atOnce)
 		for _, p := range table() {
-			_ = out.Encode(apart(p, args[0]))
+			turns <- struct{}{}
+			group.Go(func() {
+				r := apart(p, args[0])
+				print.Lock()
+				_ = out.Encode(r)
+				print.Unlock()
+				<-turns
+			})
 		}
+		group.Wait()
 	case "one":
 		for _, p := range table() {
 			if p.name == args[0] {
@@ -104,6 +121,16 @@ func main() {
 		}
 	case "flood":
 		flood(args[0], args[1])
+	case "noise":
+		for _, kind := range noise {
+			cmd := exec.Command("/proc/self/exe", "flood", kind, args[0])
+			cmd.Stdout = os.Stdout
+			if err := cmd.Start(); err != nil {
+				fmt.Println(err)
+				os.Exit(1)
+			}
+			defer func() { _ = cmd.Wait() }()
+		}
 	case "serve":
 		serve(args[0])
 	case "helper":
@@ -178,7 +205,7 @@ var (
 	refused = []error{unix.EPERM, unix.EACCES, unix.ENOSYS} // by a filter, or for want of a capability
 	hidden  = []error{unix.EPERM, unix.EACCES, unix.ENOSYS, unix.EROFS, fs.ErrNotExist, unix.ENOTDIR, errMasked, unix.EINVAL}
 	// silent is what a packet filter does. A probe that gets ENETUNREACH has no way at all.
-	silent = []error{unix.EPERM, unix.EACCES, unix.ECONNREFUSED, unix.EHOSTUNREACH, unix.ENETUNREACH, unix.ETIMEDOUT, os.ErrDeadlineExceeded, errSilence}
+	silent = []error{unix.EPERM, unix.EACCES, unix.ECONNREFUSED, unix.EHOSTUNREACH, unix.ENETUNREACH, unix.ETIMEDOUT, os.ErrDeadlineExceeded, context.DeadlineExceeded, errSilence}
 	// strange is a kind of socket that a container has no use for.
 	strange = []error{unix.EPERM, unix.EACCES, unix.EAFNOSUPPORT, unix.ENOSYS}
 )

@@ -71,7 +71,7 @@ var spoofProbes = []probe{
 	}, refused, outside},
 	{"spoof-frame-victim", "send its neighbour a frame past the gateway", func(f facts) (string, error) {
 		return frames(f, func(own wire, f facts) []byte {
-			return own.frame(everyone, own.mac, unix.ETH_P_IP, udp(own.ip, ip4(f.Victim), 9, f.VictimPort, forged))
+			return own.frame(everyone, own.mac, unix.ETH_P_IP, udp(own.ip, ip4(f.Victim), 9, f.VictimPort, "berth-past-the-gateway"))
 		})
 	}, refused, outside},
 	{"spoof-listen", "hear what neighbours say", overhear, append([]error{errSilence}, refused...), none},

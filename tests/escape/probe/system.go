@@ -197,8 +197,8 @@ var namespaceProbes = []probe{
 	{"ns-unshare-net", "move into a network namespace", calls(unix.SYS_UNSHARE, unix.CLONE_NEWNET), refused, onHost},
 	{"ns-unshare-cgroup", "move into a cgroup namespace", calls(unix.SYS_UNSHARE, unix.CLONE_NEWCGROUP), refused, onHost},
 	{"ns-clone3", "hide flags from the filter in clone3's structure", calls(unix.SYS_CLONE3, address([11]uint64{unix.CLONE_NEWUSER, 0, 0, 0, ^uint64(0)}), 88), refused, onHost},
-	{"ns-setns", "join the namespaces of PID 1", func(facts) (string, error) {
-		file, err := os.Open("/proc/1/ns/uts")
+	{"ns-setns", "join a namespace, if only its own", func(facts) (string, error) {
+		file, err := os.Open("/proc/self/ns/uts")
 		if err != nil {
 			return "open", err
 		}
@@ -393,9 +393,14 @@ var kernelProbes = []probe{
 	{"kernel-clock", "set the clock", calls(unix.SYS_CLOCK_SETTIME, unix.CLOCK_REALTIME, address(unix.Timespec{Nsec: -1})), refused, onHost},
 	{"kernel-settimeofday", "set the clock by the old call", calls(unix.SYS_SETTIMEOFDAY, address(unix.Timeval{Usec: -1}), 0), refused, onHost},
 	{"kernel-adjtime", "drift the clock", func(facts) (string, error) {
-		_, err := unix.Adjtimex(&unix.Timex{Modes: 0x8000}) // no mode of adjtimex(2) but ADJ_OFFSET_SINGLESHOT's bit
+		var now unix.Timex
+		if _, err := unix.Adjtimex(&now); err != nil {
+			return "ask", err
+		}
+		now.Modes = unix.ADJ_FREQUENCY // to what it is
+		_, err := unix.Adjtimex(&now)
 		return "", err
-	}, refused, none},
+	}, refused, onHost},
 	{"kernel-hostname", "rename the host", func(facts) (string, error) { return "", unix.Sethostname([]byte("probe")) }, refused, onHost},
 	{"kernel-domainname", "rename its domain", func(facts) (string, error) { return "", unix.Setdomainname([]byte("probe")) }, refused, onHost},
 	{"kernel-syslog", "read the kernel's log", func(facts) (string, error) {
@@ -412,7 +417,9 @@ var kernelProbes = []probe{
 	{"kernel-lookup-dcookie", "ask for paths by number", calls(unix.SYS_LOOKUP_DCOOKIE, 0, 0, 0), refused, none},
 	{"kernel-move-pages", "move memory between nodes", calls(unix.SYS_MOVE_PAGES, 0, 0, 0, 0, 0, 0), refused, onHost},
 	{"kernel-mbind", "bind memory to nodes", calls(unix.SYS_MBIND, 0, 0, 99, 0, 0, 0), refused, onHost},
-	{"kernel-kcmp", "compare processes in the kernel", calls(unix.SYS_KCMP, uintptr(os.Getpid()), uintptr(os.Getpid()), 1, 0, 0), append([]error{unix.ESRCH}, refused...), onHost},
+	{"kernel-kcmp", "compare its memory with a neighbour's in the kernel", func(f facts) (string, error) {
+		return "", call(unix.SYS_KCMP, uintptr(os.Getpid()), uintptr(f.VictimPID), 1, 0, 0)
+	}, append([]error{unix.ESRCH}, refused...), onHost},
 	{"kernel-personality", "turn off the randomisation of addresses", calls(unix.SYS_PERSONALITY, 0x0040000), refused, onHost},
 	{"kernel-vhangup", "hang up a terminal", calls(unix.SYS_VHANGUP), refused, none},
 	{"kernel-nfsservctl", "steer the kernel's NFS server", calls(unix.SYS_NFSSERVCTL, 0, 0, 0), refused, none},

@@ -11,5 +11,4 @@ var architectureProbes = []probe{
 	{"x86-uselib", "map a library by the oldest call", calls(unix.SYS_USELIB, text("/nothing")), refused, none},
 	{"x86-sysctl", "change sysctls by the old call", calls(unix.SYS__SYSCTL, 0), refused, none},
 	{"x86-create-module", "load a module by the old call", calls(unix.SYS_CREATE_MODULE, text("nothing"), 4096), refused, none},
-	{"x86-x32", "make calls of the x32 ABI", calls(0x40000000 | unix.SYS_GETPID), refused, none},
 }
