@@ -14,7 +14,6 @@ import (
 var unneeded = map[string]string{
 	"fanotify_mark":    "fanotify_init, without which it is useless, needs a capability that nobody has",
 	"remap_file_pages": "obsolete since Linux 3.16, which only emulates it",
-	"uretprobe":        "only a program that the kernel put there makes it, and perf and BPF are refused",
 	"vmsplice":         "lends pages of its own to the kernel; nothing of a service's uses it, and bugs did",
 
 	// Only who may add SYS_PTRACE traces, as on Fargate: a debugger asks for it.
