@@ -122,6 +122,9 @@ func describeTask(w io.Writer, t task.Task, now time.Time) {
 		{"Size", size(t.Size())},
 		{"Group", t.Group},
 	}
+	if t.Health != task.Unknown {
+		rows = append(rows, []string{"Health", t.Health})
+	}
 	optional := [][]string{
 		{"Capacity", t.CapacityProvider}, {"Started by", t.StartedBy}, {"Stop code", t.StopCode}, {"Reason", t.StoppedReason}, {"Tags", tagLine(t.Tags)},
 	}
@@ -143,18 +146,26 @@ func describeTask(w io.Writer, t task.Task, now time.Time) {
 	}
 	table(w, rows...)
 
-	rows = [][]string{{"CONTAINER", "IMAGE", "STATUS", "ESSENTIAL", "EXIT", "REASON"}}
+	rows = [][]string{{"CONTAINER", "IMAGE", "STATUS", "HEALTH", "RESTARTS", "ESSENTIAL", "EXIT", "REASON"}}
 	for _, c := range t.Containers {
 		code := "-"
 		if c.ExitCode != nil {
 			code = strconv.Itoa(*c.ExitCode)
 		}
-		rows = append(rows, []string{c.Name, c.Image, string(c.LastStatus), yes(c.Essential), code, c.Reason})
+		rows = append(rows, []string{c.Name, c.Image, string(c.LastStatus), dash(known(c.Health)), strconv.Itoa(c.RestartCount), yes(c.Essential), code, c.Reason})
 	}
 	fmt.Fprintln(w)
 	table(w, rows...)
 	fmt.Fprintln(w)
 	table(w, timeline(t, now)...)
+}
+
+// known is health, if anything is known of it.
+func known(health string) string {
+	if health == task.Unknown {
+		return ""
+	}
+	return health
 }
 
 func statusLine(t task.Task) string {

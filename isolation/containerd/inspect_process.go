@@ -148,7 +148,7 @@ func readMounts(c *task.ContainerIsolation, path string) error {
 		case !strings.HasPrefix(m.Mountpoint, "/proc/") && !strings.HasPrefix(m.Mountpoint, "/sys/"):
 		case m.Root == "/null" || m.FSType == "tmpfs" && readonly && !strings.HasPrefix(m.Mountpoint, "/sys/fs/cgroup"):
 			c.MaskedPaths = append(c.MaskedPaths, m.Mountpoint)
-		case readonly && m.FSType == "proc":
+		case readonly && (m.FSType == "proc" || m.Mountpoint == "/sys/fs/cgroup"):
 			c.ReadonlyPaths = append(c.ReadonlyPaths, m.Mountpoint)
 		}
 	}
