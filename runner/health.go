@@ -72,7 +72,14 @@ func (c *checks) set(name string, run int, health string) {
 	c.changed = make(chan struct{})
 }
 
-// watch checks one run of a container until that has ended.
+// overtaken reports whether a later run of the container is checked.
+func (c *checks) overtaken(name string, run int) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.by[name].run != run
+}
+
+// watch checks one run of a container until there is another or the task is to stop.
 func (c *checks) watch(t task.Task, p task.ContainerPlan, now task.Container) {
 	passed := now.Health == task.Healthy
 	failures := 0
@@ -87,8 +94,9 @@ func (c *checks) watch(t task.Task, p task.ContainerPlan, now task.Container) {
 		ok, err := c.once(t.ID, p)
 		kind := fault.KindOf(err)
 		switch {
-		case c.ctx.Err() != nil, kind == fault.Conflict, kind == fault.NotFound: // It has ended, or will.
+		case c.ctx.Err() != nil, c.overtaken(p.Name, now.RestartCount):
 			return
+		case kind == fault.Conflict, kind == fault.NotFound: // It has ended, or is about to be seen again.
 		case err != nil:
 			c.r.Log.Warn("health check could not be made", zap.String("task", string(t.ID)), zap.String("container", p.Name), zap.Error(err))
 		case ok:

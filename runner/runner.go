@@ -340,7 +340,7 @@ func givenUp(t task.Task, err error) string {
 
 // unable says to the user which step the host could not do.
 var unable = map[task.Status]string{
-	task.Provisioning: "unable to create the task's network and cgroup",
+	task.Provisioning: "unable to create the task's network, storage and cgroup",
 	task.Pending:      "unable to pull the task's images",
 	task.Activating:   "unable to start the task's containers",
 }
