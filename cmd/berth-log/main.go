@@ -14,6 +14,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strconv"
 	"sync"
 	"syscall"
 	"time"
@@ -39,6 +40,7 @@ func run(args []string) error {
 	terminated := make(chan os.Signal, 1)
 	signal.Notify(terminated, syscall.SIGTERM)
 	signal.Ignore(syscall.SIGINT, syscall.SIGHUP, syscall.SIGPIPE)
+	yield()
 
 	flags := flag.NewFlagSet("berth-log", flag.ContinueOnError)
 	dir := flags.String("dir", "", "directory of the container's `log`, made if it is not there")
@@ -82,6 +84,26 @@ func run(args []string) error {
 			}
 		case <-ended:
 			return w.Close()
+		}
+	}
+}
+
+// niceness makes the kernel give a tenth of an ordinary process's time to this one when
+// CPUs are short.
+const niceness = 10
+
+// yield has this process give way to tasks. It is in the cgroup of none, so that it
+// outlives them, and whoever floods it with output would else take CPU time beyond the
+// limit of its task from its neighbours. Its pipe is full then, and it is the flooder who
+// waits. A thread has a niceness of its own, and what it starts inherits it.
+func yield() {
+	threads, err := os.ReadDir("/proc/self/task")
+	if err != nil {
+		return // It works all the same.
+	}
+	for _, t := range threads {
+		if id, err := strconv.Atoi(t.Name()); err == nil {
+			_ = unix.Setpriority(unix.PRIO_PROCESS, id, niceness)
 		}
 	}
 }

@@ -225,3 +225,27 @@ func TestNotReady(t *testing.T) {
 		}
 	}
 }
+
+// Ensure every thread of a log writer gives way to tasks: its CPU time is in no task's
+// limit.
+func TestYields(t *testing.T) {
+	l := start(t, build(t), t.TempDir())
+	fmt.Fprintln(l.stdout, "something, so that all threads are there")
+	stats, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", l.Process.Pid))
+	if err != nil || len(stats) == 0 {
+		t.Fatalf("no threads: %v", err)
+	}
+	for _, s := range stats {
+		text, err := os.ReadFile(s)
+		if os.IsNotExist(err) {
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, rest, _ := strings.Cut(string(text), ") ")
+		if nice := strings.Fields(rest)[16]; nice != "10" { // field 19 of proc_pid_stat(5)
+			t.Errorf("a thread has niceness %s, want 10", nice)
+		}
+	}
+}
