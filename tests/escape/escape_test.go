@@ -146,7 +146,7 @@ func (s *stage) facts(victim neighbour) facts {
 	}
 	f := facts{
 		State: filepath.Join(state, "berth.db"), Socket: d.Address(), APIPort: port(s.addr), OpenPort: port(l.Addr().String()),
-		Victim: victim.address, VictimID: string(victim.id), VictimPort: victimPort, VictimPID: victim.pid, Disk: disk,
+		Victim: victim.address, VictimID: task.RuntimeID(victim.id, "main"), VictimPort: victimPort, VictimPID: victim.pid, Disk: disk,
 	}
 	if _, err := os.Stat(f.State); err != nil {
 		s.Fatal(err)

@@ -39,7 +39,7 @@ type facts struct {
 	Gateway  string // the host's address on the bridge
 	Host     string // another address of the host
 	Victim   string // address of another task, which listens at VictimPort and answers pings
-	VictimID string // its ID
+	VictimID string // its container's ID
 
 	VictimPort int
 	VictimPID  int    // a process of the other task, as the host counts

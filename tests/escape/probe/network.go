@@ -57,6 +57,14 @@ var networkProbes = []probe{
 	{"net-metadata-cloud", "ask the cloud for the machine's credentials", dials(func(facts) string { return "169.254.169.254:80" }), silent, none},
 	{"net-metadata-other", "ask the task metadata endpoint for another task", func(f facts) (string, error) {
 		c := http.Client{Timeout: 2 * time.Second}
+		// Its own has to answer, where there is any, or this shows nothing.
+		if own := os.Getenv("ECS_CONTAINER_METADATA_URI_V4"); own != "" {
+			resp, err := c.Get(own + "/task")
+			if err != nil || resp.StatusCode != http.StatusOK {
+				return "its own does not answer either", fmt.Errorf("%v", err)
+			}
+			resp.Body.Close()
+		}
 		last, where := error(nil), ""
 		for _, path := range []string{"/v4/" + f.VictimID, "/v4/" + f.VictimID + "/task", "/v3/" + f.VictimID + "/task", "/v4/" + f.VictimID + "/stats", "/v2/credentials/" + f.VictimID} {
 			resp, err := c.Get("http://169.254.170.2" + path)
