@@ -66,6 +66,10 @@ type Config struct {
 	Subnet       netip.Prefix // of the bridge; zero: a free /20 of 100.64.0.0/10 is chosen, once
 	PIDs         int64        // zero: DefaultPIDs
 
+	// DiskFloor is how many bytes have to be free where StateDir is for a task to get its
+	// storage; zero: 1 GiB.
+	DiskFloor int64
+
 	// FileSystems are the directories of this host that volumes can be parts of, by
 	// the ID that a Mount calls them.
 	FileSystems map[string]string
@@ -115,6 +119,9 @@ func New(ctx context.Context, c Config) (*Runtime, error) {
 	}
 	if c.PIDs == 0 {
 		c.PIDs = DefaultPIDs
+	}
+	if c.DiskFloor == 0 {
+		c.DiskFloor = defaultDiskFloor
 	}
 	if c.LogMaxSize == 0 {
 		c.LogMaxSize = defaultLogSize

@@ -88,8 +88,27 @@ func (r *Runtime) tryDisks(ctx context.Context) error {
 	return nil
 }
 
+// defaultDiskFloor leaves room for the database, and for what tasks that run still write.
+const defaultDiskFloor = 1 << 30
+
+// hasRoom refuses new tasks, as fault.Exhausted, when the host's disk is nearly full:
+// disks are sparse, so all of them together may be more than there is.
+func (r *Runtime) hasRoom() error {
+	var st unix.Statfs_t
+	if err := unix.Statfs(r.storagesDir(), &st); err != nil {
+		return fmt.Errorf("look for room on the host's disk: %w", err)
+	}
+	if free := int64(st.Bavail) * st.Bsize; free < r.DiskFloor {
+		return fault.New(fault.Exhausted, "the host's disk is nearly full: %d MiB are free, and a new task needs %d MiB", free>>20, r.DiskFloor>>20)
+	}
+	return nil
+}
+
 // makeStorage makes a task's storage; nothing may be left of an earlier one.
 func (r *Runtime) makeStorage(ctx context.Context, s isolation.Sandbox) error {
+	if err := r.hasRoom(); err != nil {
+		return err
+	}
 	if err := os.MkdirAll(r.storageDir(s.ID), 0o700); err != nil {
 		return fmt.Errorf("make storage: %w", err)
 	}

@@ -3,6 +3,7 @@
 package containerd_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -160,5 +161,33 @@ func TestStorageHalfMade(t *testing.T) {
 	}
 	if err := rt.Remove(t.Context(), s.ID); err != nil {
 		t.Error(err)
+	}
+}
+
+// Ensure no task begins on a host whose disk is nearly full, and the next does when there
+// is room again.
+func TestNoRoomOnTheHost(t *testing.T) {
+	config := shared.config
+	config.DiskFloor = 1 << 60
+	full, err := shared.openWith(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := small
+	s.ID = task.NewID()
+	t.Cleanup(func() {
+		if err := full.Remove(context.Background(), s.ID); err != nil {
+			t.Error(err)
+		}
+	})
+	if _, err := full.Provision(t.Context(), s); fault.KindOf(err) != fault.Exhausted || !strings.Contains(fault.Message(err), "nearly full") {
+		t.Errorf("on a full disk: %v", err)
+	}
+	rt, err := shared.open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := rt.Provision(t.Context(), s); err != nil {
+		t.Errorf("with room: %v", err)
 	}
 }
