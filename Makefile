@@ -20,14 +20,15 @@ help: ## say what there is
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: build
-build: deps ## build bin/berth and what it stands on
+build: deps ## build bin/berth and what it stands on (GVISOR=1: and gVisor)
 	@mkdir -p $(LIB)
 	@$(BUILD) -o bin/ ./cmd/berth
-	@$(BUILD) -o $(LIB)/ ./cmd/berth-log ./cmd/berth-init ./cmd/containerd-shim-berth-v2 ./examples/demo
+	@$(BUILD) -o $(LIB)/ ./cmd/berth-log ./cmd/berth-init ./cmd/berth-runsc ./cmd/containerd-shim-berth-v2 ./examples/demo
 
 .PHONY: deps
 deps: check-go ## build the pinned containerd, runc and CNI plugins, once
 	@deps/build $(LIB)
+	@if [ "$(GVISOR)" = 1 ]; then deps/build-gvisor $(LIB); fi
 
 .PHONY: check-go
 check-go:

@@ -36,6 +36,8 @@ type Sandbox struct {
 	Storage    int64
 	Containers int // how many containers the task will have, for whose logs room is kept
 
+	Runtime task.RuntimeClass // empty: runc
+
 	Groups  []string    // IDs of security groups; none: see task.SecurityGroup
 	Publish []task.Port // ports that the host passes on to the task; it chooses its own
 }

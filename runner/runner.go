@@ -92,6 +92,7 @@ type Config struct {
 	Capacity   task.Size     // what all tasks together may reserve
 	Largest    task.Size     // no single task may be larger: what the host really has
 	PIDs       int64         // most processes and threads in one task
+	Runtimes   task.Runtimes // runtime classes that are set up
 	SpotRate   float64       // interruptions of a task on FARGATE_SPOT in an hour; 0: only by Interrupt
 	Arch       string        // the host's CPU architecture in ECS's words: X86_64 or ARM64
 	Latency    *Latency      // nil: tasks start as soon as they can

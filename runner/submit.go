@@ -79,6 +79,11 @@ func (r *Runner) tasks(run task.Run, d task.Definition) ([]task.Task, error) {
 	if err := task.Unsupported(d, run, r.Arch); err != nil {
 		return nil, err
 	}
+	class, err := r.Runtimes.Choose(run.Runtime, len(d.ContainerDefinitions))
+	if err != nil {
+		return nil, err
+	}
+	run.Runtime = class
 	ts, err := task.Tasks(d, run, r.Realm, r.NewID, r.Now())
 	if err != nil {
 		return nil, err

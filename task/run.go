@@ -22,6 +22,7 @@ type Run struct {
 	LaunchType string                // FARGATE, also if empty; not beside Providers
 	Providers  []CapacityProvider    `json:",omitempty"` // which share of the tasks runs where; none: on demand
 	Network    *NetworkConfiguration `json:",omitempty"`
+	Runtime    RuntimeClass          `json:",omitempty"` // Berth: empty means the server's default
 	Token      string                // idempotency: the same token with the same request returns the same tasks; at most 64 characters
 
 	// Inline is the definition itself, which Definition then does not name: Berth
@@ -75,6 +76,9 @@ func (r Run) Validate() error {
 		return err
 	}
 	if err := r.validateCapacity(); err != nil {
+		return err
+	}
+	if _, err := ParseRuntimeClass("runtime", string(r.Runtime)); err != nil {
 		return err
 	}
 	return r.Overrides.validate()
@@ -166,6 +170,7 @@ func New(d Definition, r Run, realm Realm, id ID, now Instant) (Task, error) {
 		Arch:      d.arch(),
 
 		NetworkConfiguration: r.Network,
+		Runtime:              r.Runtime,
 		CreatedAt:            now.Wall, Clock: now,
 	}
 	if t.Group == "" {

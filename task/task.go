@@ -69,6 +69,7 @@ type Task struct {
 	Timeout       Seconds `json:"timeoutSeconds,omitempty"` // Berth: the run is stopped this long after startedAt
 
 	NetworkConfiguration *NetworkConfiguration `json:"networkConfiguration,omitempty"` // Berth, as a service has it
+	Runtime              RuntimeClass          `json:"runtime,omitempty"`              // Berth
 
 	Overrides   Overrides    `json:"overrides"`
 	Containers  []Container  `json:"containers"`

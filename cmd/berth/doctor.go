@@ -22,9 +22,13 @@ func (a *app) doctorCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			shim, err := config.kataShim()
+			if err != nil {
+				return err
+			}
 			background, running := findBackground(dir)
 			findings := doctor.Examine(c.Context(), doctor.Config{
-				Root: "/", StateDir: dir, Listen: config.Listen, Libexec: libexec(config.Libexec),
+				Root: "/", StateDir: dir, Listen: config.Listen, Libexec: libexec(config.Libexec), KataShim: shim,
 				ContainerdAddress: config.ContainerdAddress, Running: running && background.endpoint == config.endpoint(),
 				Now: a.now,
 			})
@@ -43,6 +47,7 @@ func (a *app) doctorCommand() *cobra.Command {
 	config.stateFlag(c.Flags())
 	c.Flags().StringVar(&config.Listen, "listen", defaultListen, "`host:port` that the server shall listen on")
 	config.libexecFlag(c.Flags())
+	config.kataFlag(c.Flags())
 	c.Flags().StringVar(&config.ContainerdAddress, "containerd-address", "", "`socket` of the containerd to use")
 	c.Flags().BoolVarP(&verbose, "verbose", "v", false, "say what each check is for, also if all is well")
 	return c

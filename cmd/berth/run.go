@@ -39,6 +39,7 @@ type wish struct {
 	groups    []string
 	publish   bool
 	spot      bool
+	runtime   string
 }
 
 func (a *app) runCommand() *cobra.Command {
@@ -80,6 +81,8 @@ func (a *app) runCommand() *cobra.Command {
 	f.StringSliceVar(&w.groups, "security-group", nil, "security `group` of the tasks, by name or ID; can be repeated")
 	f.BoolVar(&w.publish, "publish", false, "let this host pass the tasks' portMappings on, on ports that \"berth describe\" shows")
 	f.BoolVar(&w.spot, "spot", false, "run on FARGATE_SPOT: for less, and it can be interrupted")
+	f.StringVar(&w.runtime, "runtime", "", "what stands between the tasks and the host's kernel: runc, gvisor or kata (default: what the server says)")
+	complete(c, "runtime", "runc", "gvisor", "kata")
 	f.StringVar(&w.token, "token", "", "idempotency `key`: the same key with the same request returns the same tasks")
 	return c
 }
@@ -128,7 +131,7 @@ func (a *app) request(ctx context.Context, w wish, args []string, dash int) (r a
 	}
 	r = api.RunRequest{
 		Count: &w.count, Group: w.group, StartedBy: w.startedBy,
-		TimeoutSeconds: task.Seconds(w.timeout / time.Second), ClientToken: w.token,
+		TimeoutSeconds: task.Seconds(w.timeout / time.Second), ClientToken: w.token, Runtime: w.runtime,
 	}
 	if w.spot {
 		r.CapacityProviderStrategy = []task.CapacityProvider{{Name: task.Spot, Weight: 1}}

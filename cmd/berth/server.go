@@ -47,6 +47,9 @@ type serverConfig struct {
 	CgroupParent string // cgroup under which tasks are
 	BridgeSubnet string // CIDR out of which tasks get addresses
 
+	Runtime  string // runtime class of tasks that do not say
+	KataShim string // path of containerd-shim-kata-v2; empty: looked for in PATH
+
 	EFS []string // ID=DIR: directories of this host that stand for file systems of EFS
 	S3  []string // BUCKET=DIR: directories of this host that stand for buckets of S3
 
@@ -97,6 +100,8 @@ func (c *serverConfig) flags(f *pflag.FlagSet) {
 		"`file` with the AWS credentials of every task that has a role, JSON with AccessKeyId, SecretAccessKey, Token and Expiration, mode 0600")
 	f.StringVar(&c.STSEndpoint, "sts-endpoint", "", "`URL` of an STS that gives each task's role its credentials; it is asked with those of --task-credentials, if given")
 	c.secretFlags(f)
+	f.StringVar(&c.Runtime, "runtime", "runc", "what stands between tasks and the host's kernel if they do not say: runc, gvisor or kata")
+	c.kataFlag(f)
 	f.StringVar(&c.Region, "region", "us-east-1", "region in ARNs and of prices")
 	f.StringVar(&c.Account, "account", "000000000000", "account in ARNs, 12 digits")
 	f.StringVar(&c.LogLevel, "log-level", "info", "debug, info, warn or error")
@@ -179,6 +184,9 @@ func (c *serverConfig) check() error {
 		return fault.New(fault.Invalid, "--log-max-size %d: it can be 64KiB or more", c.LogMaxSize)
 	case len(c.Account) != 12 || strings.Trim(c.Account, "0123456789") != "":
 		return fault.New(fault.Invalid, "--account %q: it has 12 digits", c.Account)
+	}
+	if _, err := c.runtimes(libexec(c.Libexec)); err != nil {
+		return err
 	}
 	if _, err := c.fileSystems(); err != nil {
 		return err

@@ -126,7 +126,7 @@ func describeTask(w io.Writer, t task.Task, now time.Time) {
 		rows = append(rows, []string{"Health", t.Health})
 	}
 	optional := [][]string{
-		{"Capacity", t.CapacityProvider}, {"Started by", t.StartedBy}, {"Stop code", t.StopCode}, {"Reason", t.StoppedReason}, {"Tags", tagLine(t.Tags)},
+		{"Capacity", t.CapacityProvider}, {"Runtime", string(t.Runtime)}, {"Started by", t.StartedBy}, {"Stop code", t.StopCode}, {"Reason", t.StoppedReason}, {"Tags", tagLine(t.Tags)},
 	}
 	if t.Timeout > 0 {
 		optional = append(optional, []string{"Timeout", span(time.Duration(t.Timeout) * time.Second)})

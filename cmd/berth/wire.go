@@ -112,8 +112,16 @@ func serve(ctx context.Context, config serverConfig, log *zap.Logger) error {
 	if err != nil {
 		return err
 	}
+	classes, err := config.runtimes(dirs.libexec)
+	if err != nil {
+		return err
+	}
+	kata, err := config.kataShim()
+	if err != nil {
+		return err
+	}
 	sandboxes, err := containerd.New(ctx, containerd.Config{
-		Client: c, Snapshotter: snapshotter, Shim: shim,
+		Client: c, Snapshotter: snapshotter, Shim: shim, KataShim: kata,
 		Libexec: dirs.libexec, StateDir: dirs.state, RunDir: dirs.run, LogsDir: dirs.logs,
 		LogMaxSize: config.LogMaxSize, LogMaxFiles: config.LogMaxFiles,
 		Instance: instance, CgroupParent: cgroupParent(config.CgroupParent, instance), Subnet: subnet, PIDs: config.PIDsLimit, FileSystems: fileSystems,
@@ -141,7 +149,7 @@ func serve(ctx context.Context, config serverConfig, log *zap.Logger) error {
 	defer asked.listener.Close()
 	tasks, err := runner.New(ctx, runner.Config{
 		Store: st, Images: pulls, Secrets: secrets, Runtime: sandboxes, Realm: realm, Environment: asked.names.Environment,
-		Capacity: config.capacity(whole), Largest: config.largest(whole), PIDs: config.PIDsLimit, Arch: architecture(),
+		Capacity: config.capacity(whole), Largest: config.largest(whole), PIDs: config.PIDsLimit, Runtimes: classes, Arch: architecture(),
 		SpotRate: config.SpotRate, SpotNotice: config.SpotNotice, Latency: latency,
 		Log: log.Named("runner"), Now: clock.now, NewID: task.NewID,
 	})

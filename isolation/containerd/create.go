@@ -147,11 +147,14 @@ func (r *Runtime) create(ctx context.Context, c isolation.Container, world sandb
 	if err := r.keepSecrets(c, img, rootfs, spec, secrets); err != nil {
 		return err
 	}
+	if world.Sandbox.Runtime == task.GVisor {
+		joinSandbox(spec, c.Task)
+	}
 	specAny, err := typeurl.MarshalAny(spec)
 	if err != nil {
 		return fmt.Errorf("encode the spec of container %s: %w", id, err)
 	}
-	runtime, err := r.runtimeInfo()
+	runtime, err := r.runtimeInfo(world.Sandbox.Runtime)
 	if err != nil {
 		return err
 	}
@@ -167,12 +170,13 @@ func (r *Runtime) create(ctx context.Context, c isolation.Container, world sandb
 	if err != nil && !errdefs.IsAlreadyExists(err) {
 		return fmt.Errorf("create container %s: %w", id, err)
 	}
-	return r.createTask(ctx, world.Sandbox, c.Name, c.Terminal, rootfs)
+	return r.createTask(ctx, world, c.Name, c.Terminal, rootfs)
 }
 
 // createTask makes the container's process, up to the point where it would
 // execute its program.
-func (r *Runtime) createTask(ctx context.Context, s isolation.Sandbox, name string, terminal bool, rootfs []mount.Mount) error {
+func (r *Runtime) createTask(ctx context.Context, world sandboxRecord, name string, terminal bool, rootfs []mount.Mount) error {
+	s := world.Sandbox
 	rid := runtimeID(s.ID, name)
 	logger := r.logURI(s, name)
 	req := &tasks.CreateTaskRequest{ContainerID: rid, Terminal: terminal, Stdout: logger, Stderr: logger, Rootfs: wireMounts(rootfs)}
@@ -183,6 +187,11 @@ func (r *Runtime) createTask(ctx context.Context, s isolation.Sandbox, name stri
 	defer cancel()
 	if err := r.sweepAbandoned(ctx, rid); err != nil {
 		return err
+	}
+	if s.Runtime == task.GVisor {
+		if err := r.ensureSandbox(ctx, world); err != nil {
+			return err
+		}
 	}
 	dir := r.containerDir(s.ID, name)
 	_, cut, err := load[cutRecord](dir, cutFile)
@@ -241,8 +250,15 @@ func (r *Runtime) logDir(id task.ID, name string) string {
 
 // runtimeInfo names the shim, which containerd finds beside itself or in its
 // PATH.
-func (r *Runtime) runtimeInfo() (containers.RuntimeInfo, error) {
-	opts, err := typeurl.MarshalAny(&options.Options{Root: r.runcDir(), BinaryName: r.runc()})
+func (r *Runtime) runtimeInfo(class task.RuntimeClass) (containers.RuntimeInfo, error) {
+	o := &options.Options{Root: r.runcDir(), BinaryName: r.runc()}
+	switch class {
+	case task.GVisor:
+		o = &options.Options{Root: r.runscDir(), BinaryName: r.runsc()}
+	case task.Kata:
+		return r.kataInfo()
+	}
+	opts, err := typeurl.MarshalAny(o)
 	if err != nil {
 		return containers.RuntimeInfo{}, fmt.Errorf("encode runtime options: %w", err)
 	}

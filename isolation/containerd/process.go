@@ -96,7 +96,7 @@ func (r *Runtime) start(ctx context.Context, id task.ID, c containerRecord) (sta
 		if err != nil {
 			return startRecord{}, err
 		}
-		if err := r.createTask(ctx, world.Sandbox, c.Name, c.Terminal, rootfs); err != nil {
+		if err := r.createTask(ctx, world, c.Name, c.Terminal, rootfs); err != nil {
 			return startRecord{}, err
 		}
 	}
@@ -219,7 +219,7 @@ func (r *Runtime) await(ctx context.Context, id task.ID, c containerRecord) (tas
 	if err != nil {
 		return task.Exit{}, errgrpc.ToNative(err)
 	}
-	kills, err := r.cgroups.OOMKills(string(id), rid)
+	kills, err := r.oomKills(id, rid)
 	if err != nil {
 		return task.Exit{}, err
 	}

@@ -48,6 +48,9 @@ func (r *Runtime) Remove(ctx context.Context, id task.ID) error {
 	if err := errors.Join(r.closeGauges(id), r.cgroups.Kill(dying, string(id))); err != nil {
 		return err
 	}
+	for _, rid := range rids {
+		r.annulRunsc(rid)
+	}
 	disk.Abandon(r.storageDir(id))
 	var g errgroup.Group
 	for _, rid := range rids {
@@ -71,6 +74,9 @@ func (r *Runtime) Remove(ctx context.Context, id task.ID) error {
 		if err != nil {
 			return err
 		}
+	}
+	if err := r.removeSandbox(ctx, id); err != nil {
+		return fmt.Errorf("remove task %s: %w", id, err)
 	}
 	if err := r.endShim(ctx, id, rids); err != nil {
 		return fmt.Errorf("remove task %s: %w", id, err)

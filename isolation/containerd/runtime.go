@@ -49,6 +49,10 @@ type Config struct {
 	// Shim is containerd's name for what starts a task's shim; zero: RuncShim.
 	Shim string
 
+	// KataShim is the path of Kata Containers' containerd-shim-kata-v2; empty: tasks
+	// cannot be run with Kata.
+	KataShim string
+
 	Libexec  string // has runc, containerd-shim-runc-v2, berth-log and berth-init
 	StateDir string // survives restarts of the host
 	RunDir   string // does not, and is short, as in /run/berth/1a2b3c4d
@@ -169,7 +173,7 @@ func (r *Runtime) Close(ctx context.Context) error {
 	if err != nil || len(ids) > 0 {
 		return err
 	}
-	return errors.Join(r.network.remove(), r.cgroups.Close(ctx))
+	return errors.Join(r.closeGVisor(), r.network.remove(), r.cgroups.Close(ctx))
 }
 
 // List implements isolation.Runtime.

@@ -169,7 +169,7 @@ func (s *stage) gatherPrograms() error {
 	}
 	for name, pkg := range map[string]string{
 		"berth-log": "berth/cmd/berth-log", "berth-init": "berth/cmd/berth-init",
-		"containerd-shim-berth-v2": "berth/cmd/containerd-shim-berth-v2", "probe": "berth/isolation/isolationtest/probe",
+		"containerd-shim-berth-v2": "berth/cmd/containerd-shim-berth-v2", "berth-runsc": "berth/cmd/berth-runsc", "probe": "berth/isolation/isolationtest/probe",
 	} {
 		path := filepath.Join(s.libexec, name)
 		if _, err := os.Stat(path); err == nil {
@@ -317,7 +317,7 @@ func (s *stage) leftovers() error {
 	if sockets, err := os.ReadDir(filepath.Join(s.run, "s")); err != nil || len(sockets) > 0 {
 		note("sockets of shims %v, %v", sockets, err)
 	}
-	if known, err := os.ReadDir(filepath.Join(s.run, "runc", containerd.Namespace)); err != nil || len(known) > 0 {
+	if known, err := os.ReadDir(filepath.Join(s.run, "runc", containerd.Namespace)); err != nil && !errors.Is(err, fs.ErrNotExist) || len(known) > 0 {
 		note("containers in runc %v, %v", known, err)
 	}
 	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(50 * time.Millisecond) {

@@ -33,6 +33,9 @@ func (r *Runtime) sweep(ctx context.Context, id task.ID, name string) error {
 // sweepRunc removes from runc a container that containerd does not know of, if
 // there is one.
 func (r *Runtime) sweepRunc(ctx context.Context, rid string) error {
+	if err := r.sweepRunsc(ctx, rid); err != nil {
+		return err
+	}
 	root := filepath.Join(r.runcDir(), r.Client.DefaultNamespace())
 	state := filepath.Join(root, rid)
 	if _, err := os.Lstat(state); errors.Is(err, fs.ErrNotExist) {
@@ -56,6 +59,7 @@ func (r *Runtime) killCut(rid string) error {
 		killAll(r.shim(), "-id", rid),
 		killAll(r.runc(), "--bundle", r.bundle(rid)),
 		killAll(r.runc(), "--force", rid),
+		killAll(r.runsc(), "--bundle", r.bundle(rid)),
 	)
 }
 

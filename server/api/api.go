@@ -68,6 +68,7 @@ type RunRequest struct {
 	Tags           []task.Tag   `json:"tags,omitempty" doc:"At most 50"`
 	Group          string       `json:"group,omitempty" doc:"family:NAME if left out"`
 	StartedBy      string       `json:"startedBy,omitempty" maxLength:"128"`
+	Runtime        string       `json:"runtime,omitempty" enum:"runc,gvisor,kata" doc:"What stands between these tasks and the host's kernel; the server's default if left out"`
 	TimeoutSeconds task.Seconds `json:"timeoutSeconds,omitempty" minimum:"0" doc:"The task is stopped this long after it started running; 0 means never"`
 	ClientToken    string       `json:"clientToken,omitempty" maxLength:"64" doc:"The same token with the same request returns the same tasks; equal to the header Idempotency-Key"`
 }

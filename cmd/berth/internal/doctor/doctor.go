@@ -39,6 +39,7 @@ type Config struct {
 	StateDir          string
 	Listen            string // host:port of the API
 	Libexec           string // directory of containerd and its kin
+	KataShim          string // path of Kata's shim; empty if there is none
 	ContainerdAddress string // socket of a containerd to use; empty if the server starts its own
 	Running           bool   // a server of StateDir runs, and so its port is taken
 	Now               func() time.Time
@@ -116,6 +117,8 @@ func checks() []check {
 		{"pid_max", "All processes of all tasks share the kernel's process numbers.", pidMax},
 		{"inotify", "The server watches files.", inotify},
 		{"programs", "Berth stands on containerd, its shim, runc, the CNI plugins and its own log writer.", programs},
+		{"gVisor", "Optional: tasks can have a kernel of their own in user space (--runtime gvisor).", gvisor},
+		{"Kata", "Optional: tasks can be virtual machines (--runtime kata).", kata},
 		{"containerd", "containerd runs the containers.", containerd},
 		{"state directory", "Everything the server remembers is written there.", stateDir},
 		{"disk space", "Images, containers and logs need room.", diskSpace},
