@@ -28,13 +28,14 @@ import (
 // death of the process; sandboxes do not survive a restart of the host. Time is
 // that of the synctest bubble.
 type host struct {
-	t       *testing.T
-	dir     string // the disk
-	fake    *isolationtest.Fake
-	luck    func(call string, id task.ID) error // nil: nothing fails
-	boots   int
-	latency *runner.Latency // nil: tasks start as soon as they can
-	epoch   time.Time       // when the boot clock stood at zero
+	t        *testing.T
+	dir      string // the disk
+	fake     *isolationtest.Fake
+	luck     func(call string, id task.ID) error // nil: nothing fails
+	boots    int
+	latency  *runner.Latency // nil: tasks start as soon as they can
+	spotRate float64         // interruptions of a task in an hour
+	epoch    time.Time       // when the boot clock stood at zero
 
 	secrets func() ([]string, error) // what containers are told in confidence; nil: they ask for nothing
 
@@ -74,7 +75,7 @@ func (h *host) start() {
 	r, err := runner.New(context.Background(), runner.Config{
 		Store: unlucky{st, h.luck}, Images: puller{}, Secrets: h, Runtime: h.fake, Realm: storetest.Realm,
 		Capacity: task.Size{CPU: 2048, Memory: 4096}, Largest: task.Size{CPU: 2048, Memory: 4096},
-		SpotRate: 6, SpotNotice: 2 * time.Minute, Latency: h.latency, Arch: "X86_64", Log: zap.NewNop(), Now: h.now, NewID: task.NewID,
+		SpotRate: h.spotRate, SpotNotice: 2 * time.Minute, Latency: h.latency, Arch: "X86_64", Log: zap.NewNop(), Now: h.now, NewID: task.NewID,
 	})
 	if err != nil {
 		h.t.Fatal(err)

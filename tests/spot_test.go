@@ -62,7 +62,10 @@ func TestInterruption(t *testing.T) {
 			t.Errorf("interrupting one that has stopped: %s", got.LastStatus)
 		}
 
-		fated := spot("sleep", "240h") // six times an hour, says newHost
+		h.crash()
+		h.spotRate = 6
+		h.start()
+		fated := spot("sleep", "240h")
 		time.Sleep(6 * time.Hour)
 		if got := h.task(fated); got.StopCode != task.SpotInterruption {
 			t.Errorf("after six hours: %s %s", got.LastStatus, got.StopCode)
