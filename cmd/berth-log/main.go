@@ -95,15 +95,33 @@ const niceness = 10
 // yield has this process give way to tasks. It is in the cgroup of none, so that it
 // outlives them, and whoever floods it with output would else take CPU time beyond the
 // limit of its task from its neighbours. Its pipe is full then, and it is the flooder who
-// waits. A thread has a niceness of its own, and what it starts inherits it.
+// waits.
+//
+// A thread has a niceness of its own, and what it starts inherits it. The Go runtime starts
+// threads whenever it likes, so one that is not nice yet may start another behind our back:
+// only a pass that finds nothing to do says that all are.
 func yield() {
-	threads, err := os.ReadDir("/proc/self/task")
-	if err != nil {
-		return // It works all the same.
-	}
-	for _, t := range threads {
-		if id, err := strconv.Atoi(t.Name()); err == nil {
-			_ = unix.Setpriority(unix.PRIO_PROCESS, id, niceness)
+	for {
+		threads, err := os.ReadDir("/proc/self/task")
+		if err != nil {
+			return // It works all the same.
+		}
+		changed := false
+		for _, t := range threads {
+			id, err := strconv.Atoi(t.Name())
+			if err != nil {
+				continue
+			}
+			// The system call answers 20 less the niceness (getpriority(2)).
+			if is, err := unix.Getpriority(unix.PRIO_PROCESS, id); err != nil || is <= 20-niceness {
+				continue
+			}
+			if unix.Setpriority(unix.PRIO_PROCESS, id, niceness) == nil {
+				changed = true
+			}
+		}
+		if !changed {
+			return
 		}
 	}
 }
