@@ -88,9 +88,9 @@ func run(args []string) error {
 	}
 }
 
-// niceness makes the kernel give a tenth of an ordinary process's time to this one when
+// niceness makes the kernel give a seventieth of an ordinary process's time to this one when
 // CPUs are short.
-const niceness = 10
+const niceness = 19
 
 // yield has this process give way to tasks. It is in the cgroup of none, so that it
 // outlives them, and whoever floods it with output would else take CPU time beyond the

@@ -244,8 +244,8 @@ func TestYields(t *testing.T) {
 			t.Fatal(err)
 		}
 		_, rest, _ := strings.Cut(string(text), ") ")
-		if nice := strings.Fields(rest)[16]; nice != "10" { // field 19 of proc_pid_stat(5)
-			t.Errorf("a thread has niceness %s, want 10", nice)
+		if nice := strings.Fields(rest)[16]; nice != "19" { // field 19 of proc_pid_stat(5)
+			t.Errorf("a thread has niceness %s, want 19", nice)
 		}
 	}
 }
