@@ -34,6 +34,7 @@ type serverConfig struct {
 	Memory     int64   // MiB that tasks may reserve; 0: what the host has
 	Overcommit float64 // how often CPU and memory may be reserved
 	PIDsLimit  int64   // most processes and threads in one task
+	HostUsers  bool    // tasks have the host's user IDs
 
 	Retention   time.Duration // how long stopped tasks, their logs and usage are kept
 	SpotRate    float64       // interruptions in an hour of a task
@@ -79,6 +80,7 @@ func (c *serverConfig) flags(f *pflag.FlagSet) {
 	f.Var(memorySize(&c.Memory), "memory", "memory that tasks may reserve (default: the host's)")
 	f.Float64Var(&c.Overcommit, "overcommit", 1, "how often the vCPUs and the memory may be reserved")
 	f.Int64Var(&c.PIDsLimit, "pids-limit", 2048, "most processes and threads in one task")
+	f.BoolVar(&c.HostUsers, "host-users", false, "give tasks the host's user IDs, instead of their own, so that their root is the host's")
 
 	f.Float64Var(&c.SpotRate, "spot-interruptions", 0, "how often a task on FARGATE_SPOT is interrupted, in an hour of running")
 	f.DurationVar(&c.SpotNotice, "spot-notice", 2*time.Minute, "how long a task on FARGATE_SPOT is warned before it is interrupted")

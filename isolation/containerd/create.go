@@ -122,14 +122,14 @@ func (r *Runtime) create(ctx context.Context, c isolation.Container, world sandb
 	if err := save(dir, containerFile, record); err != nil {
 		return err
 	}
-	rootfs, err := r.rootfs(ctx, c.Task, c.Name, img)
+	rootfs, err := r.rootfs(ctx, world, c.Name, img)
 	if err != nil {
 		return err
 	}
-	if err := writeEtc(r.layerDir(c.Task, c.Name), c, world.Network); err != nil {
+	if err := writeEtc(r.layerDir(c.Task, c.Name), c, world); err != nil {
 		return err
 	}
-	if err := r.ensureVolumes(c, img, rootfs); err != nil {
+	if err := r.ensureVolumes(c, world.IDs, img, rootfs); err != nil {
 		return err
 	}
 	name := c.User
@@ -140,11 +140,11 @@ func (r *Runtime) create(ctx context.Context, c isolation.Container, world sandb
 	if err != nil {
 		return err
 	}
-	spec, err := r.spec(c, world.Sandbox.Size, img, who, shared)
+	spec, err := r.spec(c, world, img, who, shared)
 	if err != nil {
 		return err
 	}
-	if err := r.keepSecrets(c, img, rootfs, spec, secrets); err != nil {
+	if err := r.keepSecrets(c, world.IDs, img, rootfs, spec, secrets); err != nil {
 		return err
 	}
 	if world.Sandbox.Runtime == task.GVisor {

@@ -50,7 +50,7 @@ func TestInspect(t *testing.T) {
 	if slices.Contains(main.Capabilities.Effective, "CAP_MKNOD") || !slices.Contains(main.Capabilities.Effective, "CAP_CHOWN") || len(user.Capabilities.Effective) != 0 {
 		t.Errorf("capabilities: %v and %v", main.Capabilities, user.Capabilities)
 	}
-	for _, space := range []string{"pid", "mnt", "net", "ipc", "uts", "cgroup"} {
+	for _, space := range []string{"pid", "mnt", "net", "ipc", "uts", "cgroup", "user"} {
 		if main.Namespaces[space] == "" || slices.Contains(main.SharedWithHost, space) {
 			t.Errorf("namespace %s: %v, the host's: %v", space, main.Namespaces, main.SharedWithHost)
 		}

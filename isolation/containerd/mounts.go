@@ -1,6 +1,7 @@
 package containerd
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -11,7 +12,6 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
 	"berth/isolation"
-	"berth/task"
 )
 
 // shmSize is the size of /dev/shm, Docker's default. It counts as the task's memory.
@@ -96,12 +96,12 @@ func resolvConf(files []string) string {
 	return "# This host has no name server that a task could reach.\n"
 }
 
-// writeEtc writes a container's etcFiles.
-func writeEtc(dir string, c isolation.Container, n task.Network) error {
+// writeEtc writes a container's etcFiles, which belong to its root.
+func writeEtc(dir string, c isolation.Container, world sandboxRecord) error {
 	name := hostname(c)
 	hosts := "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
-	if n.IPv4 != "" {
-		hosts += n.IPv4 + "\t" + name + "\n"
+	if ip := world.Network.IPv4; ip != "" {
+		hosts += ip + "\t" + name + "\n"
 	}
 	for file, text := range map[string]string{
 		"hosts":       hosts,
@@ -112,7 +112,8 @@ func writeEtc(dir string, c isolation.Container, n task.Network) error {
 		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
 			return fmt.Errorf("write /etc/%s: %w", file, err)
 		}
-		if err := os.Chmod(path, 0o644); err != nil { // whatever our umask is
+		root := world.IDs.Outside(0)
+		if err := errors.Join(os.Chmod(path, 0o644), os.Chown(path, root, root)); err != nil { // whatever our umask is
 			return fmt.Errorf("write /etc/%s: %w", file, err)
 		}
 	}

@@ -28,6 +28,7 @@ func runtimeID(id task.ID, container string) string { return task.RuntimeID(id, 
 //	StateDir/trash/                            records on their way out
 //	StateDir/network.json                      the bridge's subnet
 //	RunDir/netns/<task>                        the task's network namespace is mounted here
+//	RunDir/users/<task>/                       the task's user namespace and view of layers, see usersDir
 //	RunDir/runc/                               runc's own state
 //	RunDir/s/<task>                            the socket of the task's shim
 //	RunDir/secrets/<task>/<runtime ID>         a container's secrets, in memory; see secretsDir

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"os"
 	"slices"
 	"sync"
 
@@ -123,24 +122,11 @@ func (n *network) setGroups(all []task.SecurityGroup) error {
 
 // recall reads from the records of tasks which addresses are held.
 func (n *network) recall(c Config) error {
-	entries, err := os.ReadDir(c.tasksDir())
-	if err != nil {
-		return fmt.Errorf("list tasks: %w", err)
-	}
-	for _, e := range entries {
-		id, err := task.ParseID(e.Name())
-		if err != nil {
-			continue
-		}
-		record, _, err := load[sandboxRecord](c.taskDir(id), sandboxFile)
-		if err != nil {
-			return err
-		}
+	return c.eachWorld(func(id task.ID, record sandboxRecord) {
 		if addr, err := netip.ParseAddr(record.Network.IPv4); err == nil {
 			n.held[addr] = holder{id, record.Sandbox.Groups, record.Network.Published}
 		}
-	}
-	return nil
+	})
 }
 
 // reserve gives the task an address, and the ports of this host that it publishes. They

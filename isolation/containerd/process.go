@@ -92,7 +92,7 @@ func (r *Runtime) start(ctx context.Context, id task.ID, c containerRecord) (sta
 		return intent, nil // It was started, and may have ended or been lost since.
 	case !begun && !exists:
 		// Its shim was killed before it was ever started.
-		rootfs, err := r.layers(ctx, id, c.Name)
+		rootfs, err := r.layers(ctx, world, c.Name)
 		if err != nil {
 			return startRecord{}, err
 		}

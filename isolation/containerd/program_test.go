@@ -44,21 +44,9 @@ func TestFindProgram(t *testing.T) {
 		{"/none", "", "/", 0, "stat /none: no such file or directory"}, {"./none", "", "/work", 0, "stat ./none: no such file"}, {"/bin/tool/x", "", "/", 0, "not a directory"},
 		{"/database", "", "/", 0, "no such file"}, // is not below /data
 	} {
-		err := findProgram(root, mounts, tt.name, tt.search, tt.cwd, specs.User{UID: tt.uid, GID: tt.uid})
+		err := findProgram(root, mounts, tt.name, tt.search, tt.cwd, 0, specs.User{UID: tt.uid, GID: tt.uid})
 		if tt.want == "" && err != nil || tt.want != "" && (fault.KindOf(err) != fault.Invalid || !strings.Contains(fault.Message(err), tt.want)) {
 			t.Errorf("%s in %q of %s for %d: %v, want %q", tt.name, tt.search, tt.cwd, tt.uid, err, tt.want)
 		}
-	}
-}
-
-func TestOutside(t *testing.T) {
-	maps := []specs.LinuxIDMapping{{ContainerID: 0, HostID: 100000, Size: 1000}, {ContainerID: 1000, HostID: 5, Size: 1}}
-	for in, want := range map[uint32]int{0: 100000, 999: 100999, 1000: 5, 1001: 1001} {
-		if got := outside(maps, in); got != want {
-			t.Errorf("%d is %d outside, want %d", in, got, want)
-		}
-	}
-	if got := outside(nil, 7); got != 7 {
-		t.Errorf("without mappings 7 is %d", got)
 	}
 }

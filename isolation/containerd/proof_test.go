@@ -34,6 +34,11 @@ func newBox(t *testing.T, s isolation.Sandbox) (*box, task.Network) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return newBoxOf(t, rt, s)
+}
+
+func newBoxOf(t *testing.T, rt isolation.Runtime, s isolation.Sandbox) (*box, task.Network) {
+	t.Helper()
 	b := &box{T: t, rt: rt, id: task.NewID()}
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
@@ -153,10 +158,10 @@ func TestConfinement(t *testing.T) {
 		}
 	}
 
-	// The second container of the task shares its network and nothing else.
+	// The second container of the task shares its network and users, and nothing else.
 	second := b.inspect(isolation.Container{Name: "second", ReadonlyRootFilesystem: true, DropCapabilities: []string{"ALL"}})
 	for ns, inside := range second["namespaces"].(map[string]any) {
-		if first := r["namespaces"].(map[string]any)[ns]; (inside == first) != (ns == "net") {
+		if first := r["namespaces"].(map[string]any)[ns]; (inside == first) != (ns == "net" || ns == "user") {
 			b.Errorf("two containers of a task have %s namespaces %v and %v", ns, first, inside)
 		}
 	}

@@ -29,7 +29,7 @@ func (r *Runtime) Provision(ctx context.Context, s isolation.Sandbox) (task.Netw
 		return known.Network, nil
 	}
 	if known.BootID != "" { // An earlier call began this and did not come to its end.
-		if err := errors.Join(r.unlink(s.ID), r.removeStorage(s.ID)); err != nil {
+		if err := errors.Join(r.unlink(s.ID), r.removeUsers(s.ID), r.removeStorage(s.ID)); err != nil {
 			return task.Network{}, err
 		}
 	}
@@ -37,8 +37,12 @@ func (r *Runtime) Provision(ctx context.Context, s isolation.Sandbox) (task.Netw
 	if err != nil {
 		return task.Network{}, err
 	}
+	ids, err := r.reserveIDs(s)
+	if err != nil {
+		return task.Network{}, errors.Join(err, r.network.release(s.ID))
+	}
 	// From here on the task is listed, whatever happens.
-	record := sandboxRecord{Sandbox: s, BootID: r.bootID, Network: address, Disk: r.disks && s.Storage > 0}
+	record := sandboxRecord{Sandbox: s, BootID: r.bootID, Network: address, Disk: r.disks && s.Storage > 0, IDs: ids}
 	if err := save(r.taskDir(s.ID), sandboxFile, record); err != nil {
 		return task.Network{}, err
 	}
@@ -47,7 +51,7 @@ func (r *Runtime) Provision(ctx context.Context, s isolation.Sandbox) (task.Netw
 	g.Go(func() error { return r.cgroups.Create(string(s.ID), r.limits(s)) })
 	g.Go(func() error { return r.makeStorage(ctx, s) })
 	g.Go(func() error {
-		if err := createNetns(r.netns(s.ID)); err != nil {
+		if err := r.createNamespaces(s.ID, ids); err != nil {
 			return err
 		}
 		return r.network.attach(s.ID, r.netns(s.ID), address)
@@ -61,7 +65,7 @@ func (r *Runtime) Provision(ctx context.Context, s isolation.Sandbox) (task.Netw
 
 // unlink takes a task's network away, and then its address back.
 func (r *Runtime) unlink(id task.ID) error {
-	if err := errors.Join(r.network.detach(id), removeNetns(r.netns(id))); err != nil {
+	if err := errors.Join(r.network.detach(id), unpin(r.netns(id))); err != nil {
 		return err
 	}
 	return r.network.release(id)
@@ -73,8 +77,8 @@ func (r *Runtime) world(id task.ID) (sandboxRecord, bool, error) {
 	if err != nil || !found || !record.Ready || record.BootID != r.bootID {
 		return record, false, err
 	}
-	mounted, err := isNetns(r.netns(id))
-	if err != nil || !mounted || !r.cgroups.Exists(string(id)) {
+	made, err := r.hasNamespaces(id, record.IDs)
+	if err != nil || !made || !r.cgroups.Exists(string(id)) {
 		return record, false, err
 	}
 	there, err := r.hasStorage(record)

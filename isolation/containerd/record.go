@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"berth/isolation"
+	"berth/isolation/userns"
 	"berth/task"
 )
 
@@ -40,6 +41,7 @@ type sandboxRecord struct {
 	Ready   bool   // all of it was made
 	Disk    bool   // its storage is a disk of its own
 	Network task.Network
+	IDs     userns.Range `json:",omitempty"`
 }
 
 // containerRecord is what is known of a container from its creation on.
@@ -63,6 +65,28 @@ type startRecord struct {
 // containerd has answered. One that stays tells of a creation that was cut short,
 // after which a shim may run that containerd knows nothing of.
 type cutRecord struct{ At time.Time }
+
+// eachWorld calls do with the record of each task that has one.
+func (c Config) eachWorld(do func(task.ID, sandboxRecord)) error {
+	entries, err := os.ReadDir(c.tasksDir())
+	if err != nil {
+		return fmt.Errorf("list tasks: %w", err)
+	}
+	for _, e := range entries {
+		id, err := task.ParseID(e.Name())
+		if err != nil {
+			continue
+		}
+		record, found, err := load[sandboxRecord](c.taskDir(id), sandboxFile)
+		if err != nil {
+			return err
+		}
+		if found {
+			do(id, record)
+		}
+	}
+	return nil
+}
 
 // load reads a record. If there is none, found is false.
 func load[T any](dir, file string) (record T, found bool, err error) {

@@ -81,7 +81,7 @@ func (r *Runtime) Remove(ctx context.Context, id task.ID) error {
 	if err := r.endShim(ctx, id, rids); err != nil {
 		return fmt.Errorf("remove task %s: %w", id, err)
 	}
-	if err := errors.Join(r.cgroups.Remove(ctx, string(id)), r.removeStorage(id), r.removeSecrets(id)); err != nil {
+	if err := errors.Join(r.cgroups.Remove(ctx, string(id)), r.removeUsers(id), r.removeStorage(id), r.removeSecrets(id)); err != nil {
 		return err
 	}
 	return r.discard(r.taskDir(id))

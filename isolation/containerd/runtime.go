@@ -29,6 +29,7 @@ import (
 
 	"berth/isolation"
 	"berth/isolation/cgroup"
+	"berth/isolation/userns"
 	"berth/task"
 )
 
@@ -78,6 +79,10 @@ type Config struct {
 	// the ID that a Mount calls them.
 	FileSystems map[string]string
 
+	// HostUsers gives tasks the user and group IDs of the host; zero: each has its own, if
+	// the host can do that.
+	HostUsers bool
+
 	Now func() time.Time
 	Log *zap.Logger
 }
@@ -99,6 +104,9 @@ type Runtime struct {
 	nofile  sync.Once // the note that it had to be lowered
 	bootID  string
 	disks   bool // tasks can have disks of their own
+
+	ownUsers bool // tasks get user IDs of their own
+	ids      *userns.Pool
 
 	mu     sync.Mutex
 	gauges map[task.ID]map[*gauge]struct{}
@@ -136,7 +144,7 @@ func New(ctx context.Context, c Config) (*Runtime, error) {
 	if err := os.RemoveAll(c.trashDir()); err != nil { // of a Remove that was cut short at its very end
 		return nil, fmt.Errorf("empty the trash: %w", err)
 	}
-	for _, dir := range []string{c.tasksDir(), c.trashDir(), c.netnsDir(), c.lookDir(), c.storagesDir()} {
+	for _, dir := range []string{c.tasksDir(), c.trashDir(), c.netnsDir(), c.usersDir(), c.lookDir(), c.storagesDir()} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return nil, fmt.Errorf("make directories: %w", err)
 		}
@@ -153,6 +161,10 @@ func New(ctx context.Context, c Config) (*Runtime, error) {
 	if err != nil {
 		return nil, err
 	}
+	ids := userns.NewPool(c.Instance)
+	if err := c.eachWorld(func(id task.ID, record sandboxRecord) { ids.Hold(record.IDs, id) }); err != nil {
+		return nil, err
+	}
 	c.Log.Info("isolation ready", zap.String("cgroups", tree.Layout()), zap.String("cgroupParent", c.CgroupParent),
 		zap.String("bridge", c.Bridge), zap.Stringer("subnet", n.subnet), zap.String("snapshotter", c.Snapshotter))
 	r := &Runtime{
@@ -160,9 +172,11 @@ func New(ctx context.Context, c Config) (*Runtime, error) {
 		cgroups: tree,
 		network: n,
 		bootID:  string(boot[:len(boot)-1]),
+		ids:     ids,
 		gauges:  make(map[task.ID]map[*gauge]struct{}),
 		dying:   make(map[task.ID]map[string]struct{}),
 	}
+	r.tryUserns()
 	return r, r.tryDisks(ctx)
 }
 
@@ -208,7 +222,7 @@ func (r *Runtime) traces() ([]task.ID, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, dir := range []string{r.tasksDir(), r.netnsDir(), r.storagesDir()} {
+	for _, dir := range []string{r.tasksDir(), r.netnsDir(), r.usersDir(), r.storagesDir()} {
 		entries, err := os.ReadDir(dir)
 		if err != nil {
 			return nil, fmt.Errorf("list tasks: %w", err)

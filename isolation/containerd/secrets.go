@@ -18,6 +18,7 @@ import (
 
 	"berth/fault"
 	"berth/isolation"
+	"berth/isolation/userns"
 	"berth/task"
 )
 
@@ -101,7 +102,7 @@ func secretsOf(ctx context.Context, c isolation.Container) ([]string, error) {
 
 // keepSecrets puts a container's secrets where its process finds them, if it has any.
 // The caller has the task's lock.
-func (r *Runtime) keepSecrets(c isolation.Container, img image, rootfs []mount.Mount, spec *specs.Spec, env []string) error {
+func (r *Runtime) keepSecrets(c isolation.Container, ids userns.Range, img image, rootfs []mount.Mount, spec *specs.Spec, env []string) error {
 	if c.Secrets == nil {
 		return nil
 	}
@@ -110,7 +111,7 @@ func (r *Runtime) keepSecrets(c isolation.Container, img image, rootfs []mount.M
 		all := append(slices.Clone(p.Env), env...)
 		args := p.Args[slices.Index(p.Args, "--")+1:]
 		err := lookInto(rootfs, r.lookDir(), func(root string) error {
-			return findProgram(root, c.Mounts, args[0], lastValue(all, "PATH"), p.Cwd, p.User)
+			return findProgram(root, c.Mounts, args[0], lastValue(all, "PATH"), p.Cwd, ids, p.User)
 		})
 		if err != nil {
 			return fmt.Errorf("look for the program of image %s: %w", img.name, err)
@@ -127,21 +128,11 @@ func (r *Runtime) keepSecrets(c isolation.Container, img image, rootfs []mount.M
 		return fmt.Errorf("write secrets: %w", err)
 	}
 	err := errors.Join(os.WriteFile(begun, []byte(text), 0o400),
-		os.Chmod(begun, 0o400), os.Chown(begun, outside(spec.Linux.UIDMappings, p.User.UID), outside(spec.Linux.GIDMappings, p.User.GID)), os.Rename(begun, file))
+		os.Chmod(begun, 0o400), os.Chown(begun, ids.Outside(p.User.UID), ids.Outside(p.User.GID)), os.Rename(begun, file))
 	if err != nil {
 		return fmt.Errorf("write secrets: %w", err)
 	}
 	return nil
-}
-
-// outside returns what an ID of a container is on the host.
-func outside(mappings []specs.LinuxIDMapping, id uint32) int {
-	for _, m := range mappings {
-		if id >= m.ContainerID && id-m.ContainerID < m.Size {
-			return int(m.HostID + id - m.ContainerID)
-		}
-	}
-	return int(id)
 }
 
 func lastValue(env []string, key string) (value string) {
@@ -212,8 +203,8 @@ func (r *Runtime) removeSecrets(id task.ID) error {
 
 // findProgram looks for the program that a container is to run, as runc would, and says
 // what runc would say. root is the container's image. What is mounted over it is not
-// seen there: what may be in a mount is taken to be in it.
-func findProgram(root string, mounts []isolation.Mount, name, search, cwd string, u specs.User) error {
+// seen there: what may be in a mount is taken to be in it. Its files have the task's IDs.
+func findProgram(root string, mounts []isolation.Mount, name, search, cwd string, ids userns.Range, u specs.User) error {
 	const prefix = "CannotStartContainerError: ResourceInitializationError: failed to create new container runtime task: " +
 		"failed to create shim task: OCI runtime create failed: runc create failed: unable to start container process: error during container init: "
 	candidates := []string{filepath.Join(cwd, name)}
@@ -250,7 +241,7 @@ func findProgram(root string, mounts []isolation.Mount, name, search, cwd string
 			problem = "stat " + name + ": " + err.Error()
 		case st.Mode&unix.S_IFMT == unix.S_IFDIR:
 			problem = "is a directory"
-		case !mayExecute(st, u):
+		case !mayExecute(st, ids, u):
 			problem = "permission denied"
 		default:
 			return nil
@@ -270,14 +261,14 @@ func covered(at string, mounts []isolation.Mount) bool {
 }
 
 // mayExecute reports whether the kernel lets u execute a file.
-func mayExecute(st unix.Stat_t, u specs.User) bool {
-	bits := st.Mode & 0o111
+func mayExecute(st unix.Stat_t, ids userns.Range, u specs.User) bool {
+	bits, owner, group := st.Mode&0o111, ids.Inside(st.Uid), ids.Inside(st.Gid)
 	switch {
 	case u.UID == 0:
 		return bits != 0
-	case st.Uid == u.UID:
+	case owner == u.UID:
 		return bits&0o100 != 0
-	case st.Gid == u.GID || slices.Contains(u.AdditionalGids, st.Gid):
+	case group == u.GID || slices.Contains(u.AdditionalGids, group):
 		return bits&0o010 != 0
 	}
 	return bits&0o001 != 0

@@ -72,9 +72,9 @@ func TestSecrets(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		want := uint32(0)
+		want := b.outside(0)
 		if c.User == "app" {
-			want = 1000
+			want = b.outside(1000)
 		}
 		var sys unix.Stat_t
 		if err := unix.Stat(file, &sys); err != nil || st.Mode().Perm() != 0o400 || sys.Uid != want {

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/moby/sys/capability"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"go.uber.org/zap"
 	"golang.org/x/sys/unix"
@@ -19,7 +20,7 @@ import (
 const oomScore = 500
 
 // spec returns what runc has to do for a container.
-func (r *Runtime) spec(c isolation.Container, size task.Size, img image, u specs.User, shared []sharedMount) (*specs.Spec, error) {
+func (r *Runtime) spec(c isolation.Container, world sandboxRecord, img image, u specs.User, shared []sharedMount) (*specs.Spec, error) {
 	args, err := command(c, img.config)
 	if err != nil {
 		return nil, err
@@ -32,7 +33,7 @@ func (r *Runtime) spec(c isolation.Container, size task.Size, img image, u specs
 	if err != nil {
 		return nil, err
 	}
-	mounts := append(defaultMounts(), r.extraMounts(c, shared)...)
+	mounts := append(defaultMounts(), r.extraMounts(c, world.IDs, shared)...)
 	args, launcher, err := r.launched(c, args)
 	if err != nil {
 		return nil, err
@@ -71,7 +72,7 @@ func (r *Runtime) spec(c isolation.Container, size task.Size, img image, u specs
 		Annotations: map[string]string{shimGroup: string(c.Task)},
 		Linux: &specs.Linux{
 			CgroupsPath: r.cgroups.Path(string(c.Task)) + "/" + runtimeID(c.Task, c.Name),
-			Resources:   r.resources(c, size),
+			Resources:   r.resources(c, world.Sandbox.Size),
 			Sysctl:      c.Sysctls,
 			Namespaces: []specs.LinuxNamespace{
 				{Type: specs.PIDNamespace},
@@ -81,9 +82,14 @@ func (r *Runtime) spec(c isolation.Container, size task.Size, img image, u specs
 				{Type: specs.CgroupNamespace},
 				{Type: specs.NetworkNamespace, Path: r.netns(c.Task)},
 			},
+			UIDMappings:   world.IDs.Mappings(),
+			GIDMappings:   world.IDs.Mappings(),
 			MaskedPaths:   maskedPaths,
 			ReadonlyPaths: readonlyPaths,
 		},
+	}
+	if world.IDs != 0 {
+		s.Linux.Namespaces = append(s.Linux.Namespaces, specs.LinuxNamespace{Type: specs.UserNamespace, Path: r.userns(c.Task)})
 	}
 	if u.UID == 0 {
 		// What a program gets by execve(2) alone: root all that is allowed,
@@ -214,12 +220,8 @@ func (r *Runtime) rlimits(want []isolation.Ulimit) ([]specs.POSIXRlimit, error) 
 // mayRaise reports whether this process, and so its children, has
 // CAP_SYS_RESOURCE.
 func mayRaise() bool {
-	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
-	var data [2]unix.CapUserData
-	if err := unix.Capget(&header, &data[0]); err != nil {
-		return false
-	}
-	return data[0].Effective&(1<<unix.CAP_SYS_RESOURCE) != 0
+	own, err := capability.NewPid2(0)
+	return err == nil && own.Load() == nil && own.Get(capability.EFFECTIVE, capability.CAP_SYS_RESOURCE)
 }
 
 // rlimitNumbers are those of getrlimit(2), which are the same on all

@@ -179,7 +179,8 @@ func (r *Runtime) logsUsed(id task.ID) (bytes uint64) {
 // and over them a writable one in the task's storage. Nobody owns the view of the
 // layers until the container is made; the label keeps containerd's garbage collector
 // from it all the same.
-func (r *Runtime) rootfs(ctx context.Context, id task.ID, name string, img image) ([]mount.Mount, error) {
+func (r *Runtime) rootfs(ctx context.Context, world sandboxRecord, name string, img image) ([]mount.Mount, error) {
+	id := world.Sandbox.ID
 	rid := runtimeID(id, name)
 	keep := snapshots.WithLabels(map[string]string{"containerd.io/gc.root": r.Now().UTC().Format(time.RFC3339), labelTask: string(id)})
 	_, err := r.Client.SnapshotService(r.Snapshotter).View(ctx, rid, img.chain, keep)
@@ -189,12 +190,13 @@ func (r *Runtime) rootfs(ctx context.Context, id task.ID, name string, img image
 	if err != nil && !errdefs.IsAlreadyExists(err) {
 		return nil, fmt.Errorf("create root file system of container %s: %w", rid, err)
 	}
-	return r.layers(ctx, id, name)
+	return r.layers(ctx, world, name)
 }
 
 // layers returns the mounts that are a container's root file system, once rootfs has
-// made it.
-func (r *Runtime) layers(ctx context.Context, id task.ID, name string) ([]mount.Mount, error) {
+// made it. The caller has the task's lock.
+func (r *Runtime) layers(ctx context.Context, world sandboxRecord, name string) ([]mount.Mount, error) {
+	id := world.Sandbox.ID
 	rid := runtimeID(id, name)
 	view, err := r.Client.SnapshotService(r.Snapshotter).Mounts(ctx, rid)
 	if err == nil && len(view) != 1 {
@@ -213,6 +215,9 @@ func (r *Runtime) layers(ctx context.Context, id task.ID, name string) ([]mount.
 				options = append(options, o)
 			}
 		}
+	}
+	if lower, err = r.ownLayers(id, world.IDs, lower); err != nil {
+		return nil, fmt.Errorf("make root file system of container %s: %w", rid, err)
 	}
 	upper, work := filepath.Join(r.layerDir(id, name), "upper"), filepath.Join(r.layerDir(id, name), "work")
 	if err := makeUpper(upper, work, strings.SplitN(lower, ":", 2)[0]); err != nil {

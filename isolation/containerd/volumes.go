@@ -19,17 +19,18 @@ import (
 
 	"berth/fault"
 	"berth/isolation"
+	"berth/isolation/userns"
 	"berth/task"
 )
 
 // ensureVolumes makes those volumes of a container that are not there yet. The
 // caller has the task's lock.
-func (r *Runtime) ensureVolumes(c isolation.Container, img image, rootfs []mount.Mount) error {
+func (r *Runtime) ensureVolumes(c isolation.Container, ids userns.Range, img image, rootfs []mount.Mount) error {
 	for _, m := range c.Mounts {
 		if m.Volume == "" || m.FileSystem != "" {
 			continue
 		}
-		if err := r.ensureVolume(c.Task, m, img, rootfs); err != nil {
+		if err := r.ensureVolume(c.Task, ids, m, img, rootfs); err != nil {
 			return fmt.Errorf("make volume %s: %w", m.Volume, err)
 		}
 	}
@@ -40,13 +41,13 @@ func (r *Runtime) ensureVolumes(c isolation.Container, img image, rootfs []mount
 // root and anybody may read it, unless the image declares a volume at that path:
 // then it has what the image has there, and its owner and permissions (ECS developer
 // guide, "Use bind mounts with Amazon ECS").
-func (r *Runtime) ensureVolume(id task.ID, m isolation.Mount, img image, rootfs []mount.Mount) error {
+func (r *Runtime) ensureVolume(id task.ID, ids userns.Range, m isolation.Mount, img image, rootfs []mount.Mount) error {
 	dir := filepath.Join(r.volumesDir(id), m.Volume)
 	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	begun := filepath.Join(r.storageDir(id), "volume.new")
-	if err := errors.Join(os.RemoveAll(begun), os.MkdirAll(r.volumesDir(id), 0o700), os.Mkdir(begun, 0o755), os.Chmod(begun, 0o755)); err != nil {
+	begun, root := filepath.Join(r.storageDir(id), "volume.new"), ids.Outside(0)
+	if err := errors.Join(os.RemoveAll(begun), os.MkdirAll(r.volumesDir(id), 0o700), os.Mkdir(begun, 0o755), os.Chmod(begun, 0o755), os.Chown(begun, root, root)); err != nil {
 		return err
 	}
 	if declares(img, m.Path) {
@@ -164,7 +165,7 @@ func lookBelow(root, path string) (sharedMount, error) {
 }
 
 // extraMounts are what a container has beside the mounts that all have.
-func (r *Runtime) extraMounts(c isolation.Container, shared []sharedMount) []specs.Mount {
+func (r *Runtime) extraMounts(c isolation.Container, ids userns.Range, shared []sharedMount) []specs.Mount {
 	var out []specs.Mount
 	for _, m := range c.Mounts {
 		if m.Volume == "" {
@@ -178,6 +179,9 @@ func (r *Runtime) extraMounts(c isolation.Container, shared []sharedMount) []spe
 		source := filepath.Join(r.volumesDir(c.Task), m.Volume)
 		if i := slices.IndexFunc(shared, func(s sharedMount) bool { return s.Path == m.Path }); i >= 0 {
 			source = shared[i].Source
+			if ids != 0 { // Its files belong to users of no task in particular.
+				options = append(options, "ridmap")
+			}
 		}
 		out = append(out, bind(source, m.Path, options...))
 	}

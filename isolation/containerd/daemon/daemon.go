@@ -60,7 +60,11 @@ func Open(c Config) (*Daemon, error) {
 	if n := len(d.Address() + ttrpcSuffix); n > maxSocketPath {
 		return nil, fault.New(fault.Invalid, "run directory %s is too long: a socket in it would have %d bytes, %d are possible", c.RunDir, n, maxSocketPath)
 	}
-	for _, dir := range []string{c.StateDir, c.RunDir, d.root(), d.temp(), d.socketDir()} {
+	// Bundles are below, and a task's root is nobody on the host.
+	if err := os.MkdirAll(c.RunDir, 0o711); err != nil {
+		return nil, fmt.Errorf("make directories for containerd: %w", err)
+	}
+	for _, dir := range []string{c.StateDir, d.root(), d.temp(), d.socketDir()} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return nil, fmt.Errorf("make directories for containerd: %w", err)
 		}

@@ -93,6 +93,9 @@ func main() {
 		for n := range number(word(2)) {
 			fmt.Println(n, strings.Repeat("x", 200))
 		}
+	case "watch":
+		watch(number(word(2)))
+		time.Sleep(duration(word(3)))
 	case "bomb":
 		bomb()
 	case "orphan":
@@ -269,6 +272,19 @@ func processes() []string {
 	return all
 }
 
+// watch makes inotify instances until it has so many or may have no more, and prints how
+// many those are.
+func watch(most int) {
+	got := 0
+	for got < most {
+		if _, err := syscall.InotifyInit1(0); err != nil {
+			break
+		}
+		got++
+	}
+	_ = json.NewEncoder(os.Stdout).Encode(map[string]any{"got": got})
+}
+
 func bomb() {
 	for {
 		cmd := exec.Command("/proc/self/exe", "bomb")
@@ -313,7 +329,7 @@ func inspect() {
 		}
 	}
 	namespaces := map[string]string{}
-	for _, ns := range []string{"pid", "ipc", "uts", "mnt", "net", "cgroup"} {
+	for _, ns := range []string{"pid", "ipc", "uts", "mnt", "net", "cgroup", "user"} {
 		namespaces[ns], _ = os.Readlink("/proc/self/ns/" + ns)
 	}
 	report["namespaces"] = namespaces

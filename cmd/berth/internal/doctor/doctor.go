@@ -105,6 +105,7 @@ func checks() []check {
 		{"CPU quota", "The vCPUs of a task are a CFS quota of its cgroup.", cpuQuota},
 		{"swap accounting", "A task's memory limit must hold for memory and swap together.", swapAccounting},
 		{"namespaces", "Each task has PID, IPC, UTS, mount and network namespaces of its own.", namespaces},
+		{"user namespaces", "Root in a task is nobody on the host, and nobody in another task.", userNamespaces},
 		{"seccomp", "Tasks get containerd's default filter of system calls.", seccomp},
 		{"AppArmor", "A second wall around tasks, where the kernel has it.", appArmor},
 		{"overlayfs", "A container's root file system is an overlay over its image.", overlayfs},

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
+
+	"berth/isolation/userns"
 )
 
 const (
@@ -56,6 +58,18 @@ func stateDir(_ context.Context, h host) verdict {
 		return ok("%s does not exist yet and can be made", h.StateDir)
 	}
 	return ok("%s is writable", dir)
+}
+
+// userNamespaces tries them: besides the kernel's, it takes the leave of the file system that
+// images lie on.
+func userNamespaces(_ context.Context, h host) verdict {
+	if os.Geteuid() != 0 {
+		return warn("run berth with sudo", "not tried")
+	}
+	if err := userns.Try(h.existing()); err != nil {
+		return warn("use Linux 5.19 or later, and ext4, XFS or Btrfs for --state-dir; until then tasks have the host's user IDs", "%v", err)
+	}
+	return ok("tasks have user IDs of their own")
 }
 
 func diskSpace(_ context.Context, h host) verdict {
