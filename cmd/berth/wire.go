@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/http"
 	"net/netip"
@@ -46,6 +47,9 @@ func serve(ctx context.Context, config serverConfig, log *zap.Logger) error {
 	instance := containerd.Instance(config.StateDir)
 	dirs := struct{ state, run, logs, libexec string }{
 		config.StateDir, runDir(instance), filepath.Join(config.StateDir, "logs"), libexec(config.Libexec),
+	}
+	if err := openRunDirs(dirs.run); err != nil {
+		return err
 	}
 	ctrd, err := daemon.Open(daemon.Config{Libexec: dirs.libexec, StateDir: dirs.state, RunDir: dirs.run, Log: log.Named("containerd")})
 	if err != nil {
@@ -285,6 +289,21 @@ func sweepTasks(ctx context.Context, address, stateDir, run, programs, instance 
 // runDir is where a server keeps what does not survive a restart of the host.
 // Sockets in it need a short path.
 func runDir(instance string) string { return filepath.Join("/run/berth", instance) }
+
+// openRunDirs makes a server's directory, and lets everybody pass through it and the one of
+// all servers: the root of a task is nobody on the host, and has its files below.
+func openRunDirs(run string) error {
+	for _, dir := range []string{filepath.Dir(run), run} {
+		err := os.Mkdir(dir, 0o711)
+		if errors.Is(err, fs.ErrExist) {
+			err = os.Chmod(dir, 0o711) // an earlier release kept it to itself
+		}
+		if err != nil {
+			return fmt.Errorf("make directories: %w", err)
+		}
+	}
+	return nil
+}
 
 // cgroupParent is the cgroup of all tasks of this server.
 func cgroupParent(flag, instance string) string {

@@ -96,6 +96,9 @@ func setUp() (s *stage, down func() error, err error) {
 		return nil, down, err
 	}
 	undo = append(undo, func() error { return os.RemoveAll(run) })
+	if err := os.Chmod(run, 0o711); err != nil {
+		return nil, down, err
+	}
 
 	s = &stage{libexec: filepath.Join(dir, "libexec"), state: filepath.Join(dir, "state"), run: run}
 	if err := s.gatherPrograms(); err != nil {

@@ -107,7 +107,7 @@ func (r *Runtime) tryUserns() {
 	if r.HostUsers {
 		return
 	}
-	err := r.openWay()
+	err := r.hasWay()
 	if err == nil {
 		err = userns.Try(r.StateDir)
 	}
@@ -127,12 +127,9 @@ func (r *Runtime) tryUserns() {
 	r.ownUsers = err == nil
 }
 
-// openWay lets everybody pass through RunDir: a task's root is nobody there, and its root
-// file system is below. What is not to be entered has its own permissions.
-func (r *Runtime) openWay() error {
-	if err := os.Chmod(r.RunDir, 0o711); err != nil {
-		return err
-	}
+// hasWay makes sure that everybody can pass through RunDir: a task's root is nobody there,
+// and its root file system is below. What is not to be entered has its own permissions.
+func (r *Runtime) hasWay() error {
 	for dir := r.RunDir; dir != "/"; dir = filepath.Dir(dir) {
 		st, err := os.Stat(dir)
 		if err != nil {
