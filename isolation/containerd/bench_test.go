@@ -16,10 +16,17 @@ import (
 )
 
 // BenchmarkLaunch measures each step of a task whose program ends at once,
-// interleaved with the same container run by ctr and by runc alone, and reports
-// the median of each in milliseconds. Run it with -benchtime 50x.
+// interleaved with the same task with the host's user IDs and the same container run by
+// ctr and by runc alone, and reports the median of each in milliseconds. Run it with
+// -benchtime 50x.
 func BenchmarkLaunch(b *testing.B) {
-	rt, err := shared.open()
+	own, err := shared.open()
+	if err != nil {
+		b.Fatal(err)
+	}
+	config := shared.config
+	config.HostUsers = true
+	hosts, err := shared.openWith(config)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -35,18 +42,24 @@ func BenchmarkLaunch(b *testing.B) {
 	bundle := runcBundle(b)
 	for b.Loop() {
 		id := task.NewID()
-		begin := time.Now()
-		step("provision", func() error {
-			_, err := rt.Provision(ctx, isolation.Sandbox{ID: id, Size: task.Size{CPU: 1024, Memory: 512}, Storage: 20 << 30, Containers: 1})
-			return err
-		})
-		step("create", func() error {
-			return rt.Create(ctx, isolation.Container{Task: id, Name: "main", Image: shared.image})
-		})
-		step("start", func() error { _, err := rt.Start(ctx, id, "main"); return err })
-		step("wait", func() error { _, err := rt.Wait(ctx, id, "main"); return err })
-		step("remove", func() error { return rt.Remove(ctx, id) })
-		took["whole"] = append(took["whole"], time.Since(begin))
+		for _, with := range []struct {
+			users string
+			rt    isolation.Runtime
+			id    task.ID
+		}{{"", own, id}, {"host-users-", hosts, task.NewID()}} {
+			begin := time.Now()
+			step(with.users+"provision", func() error {
+				_, err := with.rt.Provision(ctx, isolation.Sandbox{ID: with.id, Size: task.Size{CPU: 1024, Memory: 512}, Storage: 20 << 30, Containers: 1})
+				return err
+			})
+			step(with.users+"create", func() error {
+				return with.rt.Create(ctx, isolation.Container{Task: with.id, Name: "main", Image: shared.image})
+			})
+			step(with.users+"start", func() error { _, err := with.rt.Start(ctx, with.id, "main"); return err })
+			step(with.users+"wait", func() error { _, err := with.rt.Wait(ctx, with.id, "main"); return err })
+			step(with.users+"remove", func() error { return with.rt.Remove(ctx, with.id) })
+			took[with.users+"whole"] = append(took[with.users+"whole"], time.Since(begin))
+		}
 
 		step("ctr", func() error {
 			return output(exec.Command(filepath.Join(shared.libexec, "ctr"), "-a", shared.address, "-n", containerd.Namespace,

@@ -122,7 +122,7 @@ func TestUserNamespaces(t *testing.T) {
 // Ensure files have the owners that the image gives them, whoever that is on the host, and
 // that what a task writes belongs to it.
 func TestOwners(t *testing.T) {
-	dir := t.TempDir()
+	dir := directory(t)
 	if err := errors.Join(os.Chmod(dir, 0o777), os.WriteFile(filepath.Join(dir, "theirs"), []byte("x"), 0o600), os.Chown(filepath.Join(dir, "theirs"), 1000, 1001)); err != nil {
 		t.Fatal(err)
 	}
@@ -132,8 +132,7 @@ func TestOwners(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, _ := newBox(t, small)
-	b.rt = rt
+	b, _ := newBoxOf(t, rt, small)
 	b.want(b.sees("image", isolation.Container{}, "/etc/passwd"), "uid", 0)
 	b.want(b.sees("hosts", isolation.Container{}, "/etc/hosts"), "uid", 0)
 	if code := b.does("change", isolation.Container{}, "put", "/etc/passwd", "changed"); code != 0 {
@@ -168,9 +167,7 @@ func TestOwners(t *testing.T) {
 		}
 	}
 	// Any ID can be a user's, also one that no task has of its own.
-	high := at("/high", "h")
-	high.User = "100660:100661"
-	r := b.inspect(isolation.Container{Name: "high", User: high.User})
+	r := b.inspect(isolation.Container{Name: "high", User: "100660:100661"})
 	b.want(r, "uid", 100660)
 	b.want(r, "gid", 100661)
 }

@@ -93,10 +93,25 @@ func TestVolumeOfTheImage(t *testing.T) {
 	b.want(b.sees("sly", at("/sly", "x"), "/sly/group"), "text", "root:x:0:\napp:x:1001:\nextra:x:1002:app\n")
 }
 
+// directory makes one that stands for a file system, on the same disk as the state.
+func directory(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp(filepath.Dir(shared.state), "efs-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	return dir
+}
+
 // Ensure tasks share a file system that outlives them, see no more of it than they
 // are given, and that nothing they put there leads to the host's files.
 func TestSharedFileSystem(t *testing.T) {
-	dir := t.TempDir()
+	dir := directory(t)
 	for _, d := range []string{"team/a", "team/b"} {
 		if err := os.MkdirAll(filepath.Join(dir, d), 0o777); err != nil {
 			t.Fatal(err)
@@ -116,13 +131,11 @@ func TestSharedFileSystem(t *testing.T) {
 	on := func(system, root string) isolation.Container {
 		return isolation.Container{Mounts: []isolation.Mount{{Path: "/efs", Volume: "v", FileSystem: system, Root: root}}}
 	}
-	one, _ := newBox(t, small)
-	one.rt = rt
+	one, _ := newBoxOf(t, rt, small)
 	if code := one.does("writer", on("fs-12345678", "/team/a"), "put", "/efs/note", "shared"); code != 0 {
 		t.Fatalf("the writer ended with %d", code)
 	}
-	other, _ := newBox(t, small)
-	other.rt = rt
+	other, _ := newBoxOf(t, rt, small)
 	other.want(other.sees("all", on("fs-12345678", "/"), "/efs/team/a/note"), "text", "shared")
 	other.want(other.sees("part", on("fs-12345678", "/team"), "/efs"), "names", "[a b]")
 	other.want(other.sees("up", on("fs-12345678", "/team/../../team/b"), "/efs"), "names", nil)

@@ -48,7 +48,7 @@ func lastLine(text string) string {
 
 func kata(_ context.Context, h host) verdict {
 	if h.KataShim == "" {
-		return ok("not set up; docs/runtimes.md says how")
+		return ok("not set up; docs/decisions/0015 says how")
 	}
 	if _, err := os.Stat(filepath.Join(h.Root, "dev/kvm")); err != nil {
 		return warn("load kvm_intel or kvm_amd, or use a host that can nest virtual machines", "%s is there, and /dev/kvm is not", h.KataShim)
