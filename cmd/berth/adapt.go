@@ -12,6 +12,7 @@ import (
 	"berth/fault"
 	"berth/images"
 	"berth/isolation"
+	"berth/isolation/containerd"
 	"berth/runner"
 	"berth/server/api"
 	"berth/server/rest"
@@ -162,6 +163,7 @@ type host struct {
 	tasks      *runner.Runner
 	containerd *client.Client
 	store      *store.Store
+	sandboxes  *containerd.Runtime
 }
 
 func (h host) Capacity(context.Context) (api.Capacity, error) {
@@ -188,3 +190,5 @@ func (h host) Ready(ctx context.Context) []string {
 	}
 	return reasons
 }
+
+func (h host) StorageUsed(id task.ID) (bytes uint64, known bool) { return h.sandboxes.StorageUsed(id) }

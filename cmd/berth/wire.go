@@ -166,7 +166,7 @@ func serve(ctx context.Context, config serverConfig, log *zap.Logger) error {
 	})
 	api := rest.New(ctx, rest.Config{
 		Tasks: tasks, Definitions: definitions{st}, Groups: tasks, Journal: journal{st}, Images: imageStore{pulls}, Secrets: kept,
-		Logs: logs.Dir(dirs.logs), Meter: meter, Prices: billing.BuiltIn(), Host: host{tasks, c, st},
+		Logs: logs.Dir(dirs.logs), Meter: meter, Prices: billing.BuiltIn(), Host: host{tasks, c, st, sandboxes},
 		Hosts: config.Hosts, MaxImport: config.ImportMax, Version: version(),
 		Log: log.Named("server"), Now: time.Now, NewRequestID: func() string { return uuid.Must(uuid.NewV7()).String() },
 	})

@@ -63,6 +63,11 @@ func (s *server) serveMetrics(c *gin.Context) {
 		s.fail(c, err)
 		return
 	}
+	storage, err := s.storage(ctx)
+	if err != nil {
+		s.fail(c, err)
+		return
+	}
 	m := s.metrics
 	for _, status := range task.Statuses {
 		m.tasks.WithLabelValues(string(status)).Set(float64(counts[status]))
@@ -72,5 +77,6 @@ func (s *server) serveMetrics(c *gin.Context) {
 	m.memory.WithLabelValues("total").Set(float64(load.Total.Memory))
 	m.memory.WithLabelValues("reserved").Set(float64(load.Reserved.Memory))
 	m.waiting.Set(float64(load.Waiting))
-	promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{Registry: m.registry}).ServeHTTP(c.Writer, c.Request)
+	all := prometheus.Gatherers{m.registry, storage}
+	promhttp.HandlerFor(all, promhttp.HandlerOpts{Registry: m.registry}).ServeHTTP(c.Writer, c.Request)
 }

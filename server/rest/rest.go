@@ -152,6 +152,10 @@ type Host interface {
 
 	// Ready returns why tasks cannot run now; nothing if they can.
 	Ready(ctx context.Context) []string
+
+	// StorageUsed returns how many bytes of its ephemeral storage a task uses; false if
+	// that is not known.
+	StorageUsed(id task.ID) (bytes uint64, known bool)
 }
 
 // Config is what New needs. All fields are required.

@@ -429,6 +429,13 @@ func (f *Fake) Capacity(context.Context) (api.Capacity, error) {
 // Ready is rest.Host.
 func (f *Fake) Ready(context.Context) []string { return f.NotReady }
 
+// StorageUsed is rest.Host. It is known of tasks that run.
+func (f *Fake) StorageUsed(id task.ID) (uint64, bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return 261 << 20, f.tasks[id].LastStatus == task.Running
+}
+
 // Import is rest.Images. The archive is any text; it is named as it says.
 func (f *Fake) Import(_ context.Context, name string, r io.Reader) ([]task.Image, error) {
 	text, err := io.ReadAll(r)
