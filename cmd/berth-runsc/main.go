@@ -13,6 +13,7 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -138,9 +139,7 @@ func run(args []string) (int, error) {
 	case "kill":
 		return c.kill()
 	case "delete":
-		if _, err := c.tell(word{}); err != nil {
-			return 0, err
-		}
+		return c.delete()
 	case "exec":
 		if file, ok := value(c.flags, "pid-file"); ok { // by which isolation/containerd kills what is inside
 			c.flags = append(c.flags, "--internal-pid-file", file+".inner")
@@ -164,6 +163,32 @@ func (c call) pass(flags ...string) (int, error) {
 	p := exec.Command(c.runsc, c.args(flags...)...)
 	p.Stdin, p.Stdout, p.Stderr = os.Stdin, os.Stdout, os.Stderr
 	return exitCode(p.Run())
+}
+
+// delete removes a container. The shim asks for that when its monitor has ended, so
+// whatever still runs of the container is not to. A sandbox that was killed is to runsc a
+// living one that does not answer until whoever has become its parent hears of its end,
+// which may be late, or never: then runsc says that it failed and has done all there is
+// to do.
+func (c call) delete() (int, error) {
+	if _, err := c.tell(word{}); err != nil {
+		return 0, err
+	}
+	var said bytes.Buffer
+	p := exec.Command(c.runsc, c.args(append(without(c.flags, "force"), "--force")...)...)
+	p.Stdin, p.Stdout, p.Stderr = os.Stdin, os.Stdout, &said
+	code, err := exitCode(p.Run())
+	if err == nil && code != 0 && !c.known() {
+		return 0, nil
+	}
+	os.Stderr.Write(said.Bytes())
+	return code, err
+}
+
+// known reports whether runsc has a record of the container.
+func (c call) known() bool {
+	records, err := filepath.Glob(filepath.Join(c.root, c.id+"_sandbox:*.state"))
+	return err != nil || len(records) > 0
 }
 
 // exitCode returns how a program ended that was run.

@@ -31,7 +31,8 @@ const childEnv = "BERTH_TEST_CHILD"
 type part struct {
 	Libexec, State, Run, Address, Snapshotter, Image string
 
-	Task task.ID // run this task to its end; empty: supervise a containerd
+	Task  task.ID           // run this task to its end; empty: supervise a containerd
+	Class task.RuntimeClass // in which that task is
 }
 
 func child(text string) int {
@@ -63,7 +64,7 @@ func (p part) play() error {
 	if err != nil {
 		return err
 	}
-	if err := live(ctx, rt, p.Image, p.Task, func(int, error) {}); err != nil {
+	if err := live(ctx, in(p.Class, rt), p.Image, p.Task, func(int, error) {}); err != nil {
 		return err
 	}
 	// From here on nobody may ask for anything but Remove.
@@ -122,14 +123,16 @@ func (p part) command(t *testing.T) *exec.Cmd {
 // TestServerDiesAnywhere kills a server at a random moment in the life of a
 // task; the next one takes the task to its end. No process is started twice,
 // none is lost, and how they ended is known.
-func TestServerDiesAnywhere(t *testing.T) {
-	rt, err := shared.open()
+func TestServerDiesAnywhere(t *testing.T) { serverDiesAnywhere(t, task.Runc, 25) }
+
+func serverDiesAnywhere(t *testing.T, class task.RuntimeClass, rounds int) {
+	opened, err := shared.open()
 	if err != nil {
 		t.Fatal(err)
 	}
+	rt := in(class, opened)
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
-	rounds := 25
 	if emulated {
 		rounds = 5
 	}
@@ -141,7 +144,7 @@ func TestServerDiesAnywhere(t *testing.T) {
 	cut := 0                            // rounds in which the server did not get to the end
 	for round := range rounds {
 		id := task.NewID()
-		p := part{shared.libexec, shared.state, shared.run, shared.address, shared.config.Snapshotter, shared.image, id}
+		p := part{shared.libexec, shared.state, shared.run, shared.address, shared.config.Snapshotter, shared.image, id, class}
 		cmd := p.command(t)
 		after := rand.N(window)
 		time.Sleep(after)

@@ -132,20 +132,22 @@ func (r *Runtime) ensureSandbox(ctx context.Context, world sandboxRecord) error 
 }
 
 // callRunsc calls runsc itself. What it says goes to a file and not a pipe: the
-// sandbox inherits it and would keep the pipe open.
+// sandbox inherits it and would keep the pipe open. The file is in memory and has no
+// name, that would stay if this process were killed.
 func (r *Runtime) callRunsc(ctx context.Context, args ...string) error {
-	said, err := os.CreateTemp(r.RunDir, "runsc.")
+	fd, err := unix.MemfdCreate("runsc", unix.MFD_CLOEXEC)
 	if err != nil {
 		return fmt.Errorf("call runsc: %w", err)
 	}
-	defer os.Remove(said.Name())
+	said := os.NewFile(uintptr(fd), "runsc")
 	defer said.Close()
 	p := exec.CommandContext(ctx, filepath.Join(r.Libexec, "runsc"),
 		append([]string{"--root", r.runscRoot(), "--overlay2=none"}, args...)...)
 	p.Stderr = said
 	if err := p.Run(); err != nil {
-		text, _ := os.ReadFile(said.Name())
-		return fmt.Errorf("runsc %s: %w: %s", args[0], err, bytes.TrimSpace(text))
+		text := make([]byte, 4<<10)
+		n, _ := said.ReadAt(text, 0)
+		return fmt.Errorf("runsc %s: %w: %s", args[0], err, bytes.TrimSpace(text[:n]))
 	}
 	return nil
 }
@@ -208,6 +210,10 @@ func (r *Runtime) pauseRoot() (string, error) {
 // removeSandbox removes what there is of a task's sandbox.
 func (r *Runtime) removeSandbox(ctx context.Context, id task.ID) error {
 	if err := r.sweepRunsc(ctx, sandboxID(id)); err != nil {
+		return err
+	}
+	// Of a creation that failed before runsc had a record of it.
+	if err := forget(r.runscRoot(), "runsc-"+sandboxID(id)+".sock"); err != nil {
 		return err
 	}
 	if err := os.RemoveAll(r.sandboxBundle(id)); err != nil {

@@ -23,13 +23,19 @@ func (gvisorStage) OneKernel() {}
 // Open implements isolationtest.Host.
 func (s gvisorStage) Open() (isolation.Runtime, error) {
 	rt, err := s.open()
-	return inGVisor{rt}, err
+	return in(task.GVisor, rt), err
 }
 
-type inGVisor struct{ isolation.Runtime }
+// in is a Runtime with every task in one class.
+func in(class task.RuntimeClass, rt isolation.Runtime) isolation.Runtime { return inClass{rt, class} }
 
-func (r inGVisor) Provision(ctx context.Context, s isolation.Sandbox) (task.Network, error) {
-	s.Runtime = task.GVisor
+type inClass struct {
+	isolation.Runtime
+	class task.RuntimeClass
+}
+
+func (r inClass) Provision(ctx context.Context, s isolation.Sandbox) (task.Network, error) {
+	s.Runtime = r.class
 	return r.Runtime.Provision(ctx, s)
 }
 

@@ -324,7 +324,7 @@ func (s *stage) leftovers() error {
 		note("containers in runc %v, %v", known, err)
 	}
 	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(50 * time.Millisecond) {
-		left := s.processes("containerd-shim", "berth-log", "probe")
+		left := append(s.processes("containerd-shim", "berth-log", "probe"), s.ofGVisor("")...)
 		if len(left) == 0 {
 			break
 		}
