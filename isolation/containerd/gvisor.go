@@ -209,6 +209,9 @@ func (r *Runtime) pauseRoot() (string, error) {
 
 // removeSandbox removes what there is of a task's sandbox.
 func (r *Runtime) removeSandbox(ctx context.Context, id task.ID) error {
+	if err := r.cutSandbox(ctx, id); err != nil {
+		return err
+	}
 	if err := r.sweepRunsc(ctx, sandboxID(id)); err != nil {
 		return err
 	}
@@ -220,6 +223,20 @@ func (r *Runtime) removeSandbox(ctx context.Context, id task.ID) error {
 		return fmt.Errorf("remove the bundle of sandbox %s: %w", id, err)
 	}
 	return nil
+}
+
+// cutSandbox ends the creation of a sandbox whose server died over it: that goes on, and
+// what it has begun is in the task's cgroup.
+func (r *Runtime) cutSandbox(ctx context.Context, id task.ID) error {
+	bundle := r.sandboxBundle(id)
+	if _, err := os.Stat(bundle); err != nil || isFile(filepath.Join(bundle, "started")) {
+		return nil
+	}
+	runsc := filepath.Join(r.Libexec, "runsc")
+	if err := errors.Join(killAll(runsc, "--bundle", bundle), killAll(runsc, "start", sandboxID(id))); err != nil {
+		return err
+	}
+	return r.cgroups.Kill(ctx, string(id))
 }
 
 // sweepRunsc removes a container from runsc, whatever state it is in, if runsc knows

@@ -293,3 +293,55 @@ func TestGVisorUnburied(t *testing.T) {
 		t.Errorf("left over: %q", left)
 	}
 }
+
+// TestGVisorCutShort removes a task whose server died while the sandbox was being made, by
+// a runsc that goes on.
+func TestGVisorCutShort(t *testing.T) {
+	needGVisor(t)
+	rt, err := shared.open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cut := 0
+	for round := range 10 {
+		id := task.NewID()
+		p := part{shared.libexec, shared.state, shared.run, shared.address, shared.config.Snapshotter, shared.image, id, task.GVisor}
+		cmd := p.command(t)
+		var making []int
+		for deadline := time.Now().Add(20 * time.Second); len(making) == 0; making = having(filepath.Join(shared.libexec, "runsc")+"\x00", string(id)) {
+			if time.Now().After(deadline) {
+				t.Fatal("the sandbox is not made")
+			}
+		}
+		// The further it is, the more there is to take back. It joins one cgroup after the other.
+		time.Sleep(time.Duration(round) * 3 * time.Millisecond)
+		if unix.Kill(making[0], unix.SIGSTOP) == nil {
+			cut++
+		}
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+		if err := rt.Remove(t.Context(), id); err != nil {
+			t.Errorf("round %d: Remove: %v", round, err)
+		}
+		_ = unix.Kill(making[0], unix.SIGCONT)
+		for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+			left := shared.ofGVisor(string(id))
+			for _, pid := range having(filepath.Join(shared.libexec, "runsc"), string(id)) {
+				left = append(left, fmt.Sprint("process ", pid))
+			}
+			if len(left) == 0 {
+				break
+			}
+			if time.Now().After(deadline) {
+				t.Errorf("round %d: left over: %q", round, left)
+				break
+			}
+		}
+		if err := rt.Remove(t.Context(), id); err != nil {
+			t.Errorf("round %d: Remove again: %v", round, err)
+		}
+	}
+	if cut < 5 {
+		t.Errorf("the sandbox was cut short in %d rounds only", cut)
+	}
+}
