@@ -21,6 +21,7 @@ import (
 	"berth/fault"
 	"berth/isolation"
 	"berth/isolation/containerd"
+	"berth/task"
 )
 
 // tells returns secrets that are known.
@@ -163,8 +164,17 @@ func (b *box) nowhere(text string) {
 
 // Ensure commands in a container know its secrets, and so does its next run, also when
 // the server that asked for them is gone.
-func TestSecretsOfCommandsAndRuns(t *testing.T) {
-	b, _ := newBox(t, small)
+func TestSecretsOfCommandsAndRuns(t *testing.T) { secretsOfCommandsAndRuns(t, task.Runc) }
+
+func TestGVisorSecretsOfCommandsAndRuns(t *testing.T) {
+	needGVisor(t)
+	secretsOfCommandsAndRuns(t, task.GVisor)
+}
+
+func secretsOfCommandsAndRuns(t *testing.T, class task.RuntimeClass) {
+	box := small
+	box.Runtime, box.Containers = class, 2
+	b, _ := newBox(t, box)
 	b.run(isolation.Container{Name: "long", User: "app", Command: []string{"sleep", "1h"}, Secrets: tells("A=known", "B="+confidential)})
 	b.run(isolation.Container{Name: "short", Command: []string{"knows", "A", "known"}, Secrets: tells("A=known", "B="+confidential)})
 	if e := b.wait("short"); e.Code != 0 {

@@ -23,6 +23,14 @@ func (s *server) runIn(class, definition string) aTask {
 	return out.Tasks[0]
 }
 
+// needGVisor skips a test where gVisor was not built, and says so.
+func needGVisor(t *testing.T) {
+	t.Helper()
+	if _, err := os.Stat(filepath.Join(env("BERTH_LIBEXEC", filepath.Join(filepath.Dir(berth), "libexec")), "runsc")); err != nil {
+		t.Skip("NOT TESTED: gVisor is not built here: make build GVISOR=1")
+	}
+}
+
 func (s *server) said(id string) string {
 	var text strings.Builder
 	for _, e := range s.logs(id) {
@@ -65,9 +73,7 @@ func TestRuntimeClassRefused(t *testing.T) {
 
 // Ensure a task in gVisor is a task like any other, with a kernel of its own.
 func TestGVisor(t *testing.T) {
-	if _, err := os.Stat(filepath.Join(env("BERTH_LIBEXEC", filepath.Join(filepath.Dir(berth), "libexec")), "runsc")); err != nil {
-		t.Skip("NOT TESTED: gVisor is not built here: make build GVISOR=1")
-	}
+	needGVisor(t)
 	s := start(t)
 
 	// Several containers, one sandbox: they share the loopback.

@@ -29,7 +29,7 @@ func (s *server) traces() []string {
 	run := "/run/berth/" + instance
 	var found []string
 	for _, pattern := range []string{
-		s.dir + "/tasks/*", s.dir + "/storage/*", s.dir + "/trash/*", run + "/netns/*", run + "/s/*", run + "/runc/*/*",
+		s.dir + "/tasks/*", s.dir + "/storage/*", s.dir + "/trash/*", run + "/netns/*", run + "/s/*", run + "/runc/*/*", run + "/runsc/*/*", run + "/sandboxes/*",
 		run + "/containerd/io.containerd.runtime.v2.task/*/*", "/sys/class/net/berth" + instance + "/brif/*",
 		"/sys/fs/cgroup/berth/" + instance + "/*/", "/sys/fs/cgroup/*/berth/" + instance + "/*/",
 	} {
@@ -59,7 +59,7 @@ func (s *server) traces() []string {
 		line, err := os.ReadFile(p)
 		text := strings.ReplaceAll(string(line), "\x00", " ")
 		if program, _, _ := strings.Cut(text, " "); err == nil && strings.Contains(text, instance) &&
-			(strings.Contains(program, "shim") || strings.Contains(program, "berth-log") || strings.Contains(program, "runc")) {
+			(strings.Contains(program, "shim") || strings.Contains(program, "berth-log") || strings.Contains(program, "runc") || strings.Contains(program, "runsc")) {
 			found = append(found, "process "+text)
 		}
 	}
