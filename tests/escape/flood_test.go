@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -25,14 +26,16 @@ const (
 	answers  = 100 * time.Millisecond
 )
 
-// floods are what a task can take too much of, and how the host is asked whether it has
-// enough left. Nil: it is enough that server and neighbour go on. most is what one task
-// may get of what the kernel has a fixed number of; 0: it is bounded otherwise.
-var floods = []struct {
+type flood struct {
 	kind  string
 	check func(s *stage) error
 	most  int
-}{
+}
+
+// floods are what a task can take too much of, and how the host is asked whether it has
+// enough left. Nil: it is enough that server and neighbour go on. most is what one task
+// may get of what the host's kernel has a fixed number of; 0: it is bounded otherwise.
+var floods = []flood{
 	{"fork", nil, 0},
 	{"memory", nil, 0},
 	{"disk", (*stage).diskIsSparse, 0},
@@ -52,69 +55,75 @@ var floods = []struct {
 func TestFloods(t *testing.T) {
 	s := open(t)
 	victim := s.neighbour()
-	for _, f := range floods {
-		t.Run(f.kind, func(t *testing.T) {
-			s := *s
-			s.TB = t
-			attacker := s.run("", "512", "1024", "", "flood", f.kind, flooding.String())
-			ended := make(chan task.Task, 1)
-			s.until(attacker.ID, task.Running)
-			begun := time.Now()
-			go func() {
-				for t, err := range s.client.Watch(t.Context(), string(attacker.ID)) {
-					if err != nil || t.LastStatus == task.Stopped {
-						ended <- t
-						return
-					}
-				}
-				ended <- task.Task{}
-			}()
-			var took []time.Duration
-			var end task.Task
-			for running := true; running; {
-				select {
-				case end = <-ended:
-					running = false
-				case <-time.After(50 * time.Millisecond):
-					d, err := s.healthy()
-					if err != nil {
-						t.Fatal(err)
-					}
-					took = append(took, d)
-					if f.check != nil {
-						if err := f.check(&s); err != nil {
-							t.Fatalf("during the flood: %v", err)
-						}
-					}
-				}
-			}
-			slices.Sort(took)
-			if len(took) < 20 {
-				t.Fatalf("the flood was over after %v: %s", time.Since(begun), s.lastWord(attacker.ID))
-			}
-			// One answer in twenty may meet something else on the host, but none may be lost.
-			usual, slowest := took[len(took)*19/20], took[len(took)-1]
-			if usual > answers || slowest > 10*answers {
-				t.Errorf("the server took up to %v, and %v at the worst, to say that it is well", usual, slowest)
-			}
-			said := s.lastWord(attacker.ID)
-			t.Logf("answers within %v, %v at the worst; it said %s", usual, slowest, said)
-			var r struct{ Got int }
-			if err := json.Unmarshal([]byte(said), &r); err == nil && f.most > 0 && r.Got > f.most {
-				t.Errorf("it got %d, want at most %d", r.Got, f.most)
-			}
-			if end.LastStatus != task.Stopped {
-				t.Errorf("the attacker is %s", end.LastStatus)
-			}
-			if alive := s.heartbeats(victim.id, begun); alive < int(flooding.Seconds())-1 {
-				t.Errorf("the neighbour said %d times in %v that it is alive", alive, time.Since(begun))
-			}
-		})
+	for _, sandbox := range s.runtimes() {
+		for _, f := range floods {
+			t.Run(strings.TrimPrefix(sandbox+"/"+f.kind, "/"), func(t *testing.T) { s.flood(t, victim, sandbox, f) })
+		}
 	}
 	for _, p := range []string{"/tmp/berth-flood*", "/berth-flood*", "/dev/shm/berth-flood*", "/dev/berth-flood*"} {
 		if found, _ := filepath.Glob(p); len(found) > 0 {
 			t.Errorf("on the host: %v", found)
 		}
+	}
+}
+
+// flood runs one flood and looks what becomes of the host and of the neighbour meanwhile.
+func (s *stage) flood(t *testing.T, victim neighbour, sandbox string, f flood) {
+	own := *s
+	s = &own
+	s.TB = t
+	attacker := s.run(sandbox, "512", "1024", "", "flood", f.kind, flooding.String())
+	ended := make(chan task.Task, 1)
+	s.until(attacker.ID, task.Running)
+	begun := time.Now()
+	go func() {
+		for t, err := range s.client.Watch(t.Context(), string(attacker.ID)) {
+			if err != nil || t.LastStatus == task.Stopped {
+				ended <- t
+				return
+			}
+		}
+		ended <- task.Task{}
+	}()
+	var took []time.Duration
+	var end task.Task
+	for running := true; running; {
+		select {
+		case end = <-ended:
+			running = false
+		case <-time.After(50 * time.Millisecond):
+			d, err := s.healthy()
+			if err != nil {
+				t.Fatal(err)
+			}
+			took = append(took, d)
+			if f.check != nil {
+				if err := f.check(s); err != nil {
+					t.Fatalf("during the flood: %v", err)
+				}
+			}
+		}
+	}
+	slices.Sort(took)
+	if len(took) < 20 {
+		t.Fatalf("the flood was over after %v: %s", time.Since(begun), s.lastWord(attacker.ID))
+	}
+	// One answer in twenty may meet something else on the host, but none may be lost.
+	usual, slowest := took[len(took)*19/20], took[len(took)-1]
+	if usual > answers || slowest > 10*answers {
+		t.Errorf("the server took up to %v, and %v at the worst, to say that it is well", usual, slowest)
+	}
+	said := s.lastWord(attacker.ID)
+	t.Logf("answers within %v, %v at the worst; it said %s", usual, slowest, said)
+	var r struct{ Got int }
+	if err := json.Unmarshal([]byte(said), &r); err == nil && f.most > 0 && sandbox == "" && r.Got > f.most {
+		t.Errorf("it got %d, want at most %d", r.Got, f.most)
+	}
+	if end.LastStatus != task.Stopped {
+		t.Errorf("the attacker is %s", end.LastStatus)
+	}
+	if alive := s.heartbeats(victim.id, begun); alive < int(flooding.Seconds())-1 {
+		t.Errorf("the neighbour said %d times in %v that it is alive", alive, time.Since(begun))
 	}
 }
 
