@@ -149,6 +149,9 @@ func (r *Runtime) create(ctx context.Context, c isolation.Container, world sandb
 	}
 	if world.Sandbox.Runtime == task.GVisor {
 		joinSandbox(spec, c.Task)
+		if err := r.ensureTmp(c, rootfs, spec); err != nil {
+			return err
+		}
 	}
 	specAny, err := typeurl.MarshalAny(spec)
 	if err != nil {

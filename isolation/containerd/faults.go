@@ -19,7 +19,7 @@ var usersFaults = regexp.MustCompile(`error during container init: |` +
 	`executable file not found in|` +
 	`exec: "[^"]*": (stat|permission denied|is a directory|no such file)|` +
 	`: exec /.*: (no such file or directory|permission denied|exec format error)|` +
-	`failed to load [^:]*: (no such file or directory|permission denied|exec format error)|error finding executable|` + // runsc's words
+	`failed to load [^:]*: (no such file or directory|permission denied|exec format error)|error finding executable|failed to create process working directory|` + // runsc's words
 	`sysctl|` +
 	`container init was OOM-killed|memory limit too low|` +
 	`unable to (find user|setup user|set(g|u)id)|` +

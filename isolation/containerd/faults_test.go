@@ -43,6 +43,8 @@ func TestWhoseFault(t *testing.T) {
 		prefix + `unable to start container process: error during container init: error reopening /dev/null inside container: ` +
 			`can't reopen /dev/null: container's /dev/null is invalid`: true,
 		prefix + `unable to start container process: error during container init: invalid environment variable: missing '='`: true,
+		`OCI runtime start failed: starting container: starting sub-container [/probe flood /tmp/big]: failed to create process working directory "/work/here": ` +
+			`failed to create directory "/work": read-only file system`: true,
 		"ttrpc: closed": false,
 		"failed to start shim: start failed: : fork/exec /x/containerd-shim-runc-v2: no such file or directory: unknown":                      false,
 		prefix + "open /run/runc/x: no such file or directory":                                                                                false,

@@ -97,6 +97,7 @@ func (s *stage) layer() ([]byte, error) {
 		{tar.Header{Name: "x32", Mode: 0o755}, x32Program},
 		{tar.Header{Name: "etc/passwd", Mode: 0o644}, []byte("root:x:0:0::/root:/bin/sh\napp:x:1000:1001::/home/app:/bin/sh\n")},
 		{tar.Header{Name: "etc/group", Mode: 0o644}, []byte("root:x:0:\napp:x:1001:\nextra:x:1002:app\n")},
+		{tar.Header{Name: "tmp/", Mode: 0o1777, Typeflag: tar.TypeDir}, nil},
 		{tar.Header{Name: "data/", Mode: 0o750, Uid: 1000, Gid: 1001, Typeflag: tar.TypeDir}, nil},
 		{tar.Header{Name: "data/seed", Mode: 0o640, Uid: 1000, Gid: 1001}, []byte("seed")},
 		{tar.Header{Name: "sly", Linkname: "../../../../../../../../etc", Typeflag: tar.TypeSymlink}, nil},
