@@ -27,6 +27,12 @@ func TestGVisorTmp(t *testing.T) {
 	if text, _ := b.report("readonly")["error"].(string); !strings.Contains(text, "read-only") {
 		t.Errorf("there it may write to /tmp: %q", text)
 	}
+	if code := b.does("user", isolation.Container{}, "uses", "/tmp"); code != 0 {
+		t.Errorf("a user of /tmp ended with %d", code)
+	}
+	if failed, ok := b.report("user")["failed"].(map[string]any); !ok || len(failed) > 0 {
+		t.Errorf("in /tmp failed: %v", failed)
+	}
 	if n := b.floods("hog", isolation.Container{}, "/tmp/big"); n < storage/2 || n > storage {
 		t.Errorf("%.0f bytes went into /tmp of a storage of %d", n, storage)
 	}

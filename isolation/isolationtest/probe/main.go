@@ -6,6 +6,7 @@
 //	probe inspect 2s      prints what it sees of itself and its surroundings, as JSON, and stays that long
 //	probe say hello 3     prints hello, and ends with code 3
 //	probe flood FILE      writes until it may not
+//	probe uses DIR        does there what programs do with files, sockets and pipes, and prints what failed
 //	probe family          starts a child, and both stay
 //	probe chatter 1000    prints so many lines of 200 letters
 //	probe bomb            starts itself over and over
@@ -72,6 +73,8 @@ func main() {
 		put(word(2), word(3), number(word(4)))
 	case "flood":
 		flood(word(2))
+	case "uses":
+		uses(word(2))
 	case "look":
 		look(word(2))
 	case "knows":
@@ -234,6 +237,60 @@ func put(path, text string, times int) {
 		fmt.Println(err)
 		os.Exit(1)
 	}
+}
+
+// uses does in a directory what programs do with their temporary files, and prints what
+// did not work.
+func uses(dir string) {
+	at := func(name string) string { return filepath.Join(dir, name) }
+	failed := make(map[string]string)
+	try := func(what string, do func() error) {
+		if err := do(); err != nil {
+			failed[what] = err.Error()
+		}
+	}
+	try("write", func() error { return os.WriteFile(at("a"), []byte("text"), 0o600) })
+	try("rename", func() error { return os.Rename(at("a"), at("b")) })
+	try("link", func() error { return os.Link(at("b"), at("c")) })
+	try("symlink", func() error { return os.Symlink("b", at("d")) })
+	try("read", func() error {
+		text, err := os.ReadFile(at("d"))
+		if err == nil && string(text) != "text" {
+			err = fmt.Errorf("it has %q", text)
+		}
+		return err
+	})
+	try("chmod", func() error { return os.Chmod(at("b"), 0o640) })
+	try("map", func() error {
+		f, err := os.OpenFile(at("b"), os.O_RDWR, 0)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		m, err := syscall.Mmap(int(f.Fd()), 0, 4, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_SHARED)
+		if err != nil {
+			return err
+		}
+		copy(m, "more")
+		return errors.Join(syscall.Munmap(m), syscall.Flock(int(f.Fd()), syscall.LOCK_EX))
+	})
+	try("pipe", func() error { return syscall.Mkfifo(at("pipe"), 0o600) })
+	try("socket", func() error {
+		l, err := net.Listen("unix", at("socket"))
+		if err != nil {
+			return err
+		}
+		defer l.Close()
+		c, err := net.Dial("unix", at("socket"))
+		if err != nil {
+			return err
+		}
+		return c.Close()
+	})
+	try("remove", func() error {
+		return errors.Join(os.Remove(at("b")), os.Remove(at("pipe")), os.MkdirAll(at("e/f"), 0o700), os.RemoveAll(at("e")))
+	})
+	_ = json.NewEncoder(os.Stdout).Encode(map[string]any{"failed": failed})
 }
 
 // flood writes to a file until it may not any more, and prints how much that was.
