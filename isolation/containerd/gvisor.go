@@ -273,6 +273,32 @@ func (r *Runtime) annulRunsc(rid string) {
 	os.Remove(socket)
 }
 
+// endInside ends what may be left in the sandbox of a container whose monitor was killed,
+// maybe alone. Meanwhile the task's lock keeps the container from its next run.
+func (r *Runtime) endInside(ctx context.Context, id task.ID, c containerRecord, code int) error {
+	if code != 128+int(unix.SIGKILL) || r.sandboxPID(id) == 0 {
+		return nil
+	}
+	unlock, err := r.locks.lock(ctx, id)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	dir := r.containerDir(id, c.Name)
+	if now, found, err := load[containerRecord](dir, containerFile); err != nil || !found || now.Run != c.Run {
+		return err
+	}
+	if _, ended, err := load[task.Exit](dir, ofRun(exitFile, c.Run)); err != nil || ended {
+		return err
+	}
+	patience, cancel := context.WithTimeout(ctx, deathPatience)
+	defer cancel()
+	if err := r.callRunsc(patience, "kill", runtimeID(id, c.Name), "KILL"); err != nil && ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return nil // Mostly there was nothing left, which runsc calls an error.
+}
+
 // oomKills returns how often the kernel killed something of a container for memory.
 // In gVisor that is its sandbox, with all containers in it.
 func (r *Runtime) oomKills(id task.ID, rid string) (uint64, error) {

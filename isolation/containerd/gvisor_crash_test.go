@@ -345,3 +345,31 @@ func TestGVisorCutShort(t *testing.T) {
 		t.Errorf("the sandbox was cut short in %d rounds only", cut)
 	}
 }
+
+// TestGVisorMonitorDies kills the process that stands for a container on the host, alone:
+// what it stood for ends, too.
+func TestGVisorMonitorDies(t *testing.T) {
+	needGVisor(t)
+	s := small
+	s.Runtime, s.Containers = task.GVisor, 3
+	b, _ := newBox(t, s)
+	b.run(isolation.Container{Name: "server", Command: []string{"listen", "8081"}})
+	b.run(isolation.Container{Name: "ready", Command: []string{"dial", "8081"}})
+	if e := b.wait("ready"); e.Code != 0 {
+		t.Fatalf("the server does not serve: %+v", e)
+	}
+	pid, err := shared.process(b.id, "server")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Kill(pid, unix.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	if e := b.wait("server"); e.Code != 137 {
+		t.Errorf("the server ended with %+v, want code 137", e)
+	}
+	b.run(isolation.Container{Name: "after", Command: []string{"dial", "127.0.0.1:8081"}})
+	if e := b.wait("after"); e.Code != 1 {
+		t.Errorf("it still serves: %+v", e)
+	}
+}

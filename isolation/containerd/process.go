@@ -233,6 +233,9 @@ func (r *Runtime) await(ctx context.Context, id task.ID, c containerRecord) (tas
 	if now.Run != c.Run {
 		return exit, errNextRun
 	}
+	if err := r.endInside(ctx, id, c, exit.Code); err != nil {
+		return task.Exit{}, err
+	}
 	if err := save(dir, ofRun(exitFile, c.Run), exit); err != nil {
 		return task.Exit{}, err
 	}
