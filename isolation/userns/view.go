@@ -83,9 +83,16 @@ func TryView(dir, scratch string) (err error) {
 	return withView(dir, at, func() error { return nil })
 }
 
-// withView calls do while there is a view of dir at another place.
+// withView calls do while there is a view of dir at another place. Only the thread that do
+// runs on has it: if this process is killed meanwhile, nothing stays mounted.
 func withView(dir, at string, do func() error) error {
 	return Make(first, func(users, _ string) error {
+		if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
+			return os.NewSyscallError("unshare", err)
+		}
+		if err := unix.Mount("", "/", "", unix.MS_PRIVATE|unix.MS_REC, ""); err != nil {
+			return os.NewSyscallError("mount", err)
+		}
 		if err := View(dir, at, users); err != nil {
 			return err
 		}
