@@ -102,6 +102,9 @@ func (r *Runtime) removeUsers(id task.ID) error {
 	return nil
 }
 
+// usersTrial is a directory of StateDir and RunDir, while it is tried what the host can do.
+const usersTrial = "users-trial"
+
 // tryUserns finds out whether tasks can have IDs of their own here.
 func (r *Runtime) tryUserns() {
 	if r.HostUsers {
@@ -109,13 +112,13 @@ func (r *Runtime) tryUserns() {
 	}
 	err := r.hasWay()
 	if err == nil {
-		err = userns.Try(r.StateDir)
+		err = userns.Try(filepath.Join(r.StateDir, usersTrial))
 	}
 	for id, dir := range r.FileSystems {
 		if err != nil {
 			break
 		}
-		if err = userns.TryView(dir, r.RunDir); errors.Is(err, fs.ErrNotExist) {
+		if err = userns.TryView(dir, filepath.Join(r.RunDir, usersTrial)); errors.Is(err, fs.ErrNotExist) {
 			err = nil // The task that wants it is told.
 		} else if err != nil {
 			err = fmt.Errorf("file system %s: %w", id, err)

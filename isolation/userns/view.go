@@ -48,39 +48,41 @@ func View(dir, at, users string) error {
 }
 
 // Try finds out whether this host can give tasks their own IDs, with layers of images and
-// writable ones in the directory state. It makes what it needs there, and takes it away.
-// The error says what the host lacks.
-func Try(state string) (err error) {
-	at, err := os.MkdirTemp(state, "userns-")
-	if err != nil {
-		return fmt.Errorf("try user namespaces: %w", err)
-	}
-	defer func() { err = errors.Join(err, os.RemoveAll(at)) }()
-	part := func(name string) string { return filepath.Join(at, name) }
-	for _, name := range []string{"lower", "upper", "work", "root"} {
-		if err := os.Mkdir(part(name), 0o700); err != nil {
-			return fmt.Errorf("try user namespaces: %w", err)
+// writable ones in the directory dir, which it makes and takes away, with what an earlier
+// try left that died. The error says what the host lacks.
+func Try(dir string) error {
+	return inside(dir, func(part func(string) string) error {
+		for _, name := range []string{"lower", "upper", "work", "root"} {
+			if err := os.Mkdir(part(name), 0o700); err != nil {
+				return err
+			}
 		}
-	}
-	return withView(part("lower"), part("view"), func() error {
-		options := fmt.Sprintf("lowerdir=%s,upperdir=%s,workdir=%s", part("view"), part("upper"), part("work"))
-		if err := unix.Mount("overlay", part("root"), "overlay", 0, options); err != nil {
-			return fault.Wrap(fault.Unavailable, err, "overlays do not take layers with other owners (Linux 5.19): %v", err)
-		}
-		return os.NewSyscallError("umount", unix.Unmount(part("root"), unix.MNT_DETACH))
+		return withView(part("lower"), part("view"), func() error {
+			options := fmt.Sprintf("lowerdir=%s,upperdir=%s,workdir=%s", part("view"), part("upper"), part("work"))
+			if err := unix.Mount("overlay", part("root"), "overlay", 0, options); err != nil {
+				return fault.Wrap(fault.Unavailable, err, "overlays do not take layers with other owners (Linux 5.19): %v", err)
+			}
+			return os.NewSyscallError("umount", unix.Unmount(part("root"), unix.MNT_DETACH))
+		})
 	})
 }
 
-// TryView finds out whether the directory dir can be shown with other owners. It makes
-// what it needs in the directory scratch, and takes it away. A dir that is not there is
-// fs.ErrNotExist.
-func TryView(dir, scratch string) (err error) {
-	at, err := os.MkdirTemp(scratch, "userns-")
-	if err != nil {
-		return fmt.Errorf("try a view of %s: %w", dir, err)
+// TryView finds out whether what is in a directory can be shown with other owners. It makes
+// the directory dir for that and takes it away, with what an earlier try left that died. If
+// from is not there, that is fs.ErrNotExist.
+func TryView(from, dir string) error {
+	return inside(dir, func(part func(string) string) error {
+		return withView(from, part("view"), func() error { return nil })
+	})
+}
+
+// inside calls do while there is a directory, empty at first, and says where its parts are.
+func inside(dir string, do func(part func(string) string) error) (err error) {
+	if err := errors.Join(os.RemoveAll(dir), os.Mkdir(dir, 0o700)); err != nil {
+		return fmt.Errorf("try user namespaces: %w", err)
 	}
-	defer func() { err = errors.Join(err, os.Remove(at)) }()
-	return withView(dir, at, func() error { return nil })
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	return do(func(name string) string { return filepath.Join(dir, name) })
 }
 
 // withView calls do while there is a view of dir at another place. Only the thread that do

@@ -66,7 +66,7 @@ func userNamespaces(_ context.Context, h host) verdict {
 	if os.Geteuid() != 0 {
 		return warn("run berth with sudo", "not tried")
 	}
-	if err := userns.Try(h.existing()); err != nil {
+	if err := userns.Try(filepath.Join(h.existing(), ".berth-doctor-users")); err != nil {
 		return warn("use Linux 5.19 or later, and ext4, XFS or Btrfs for --state-dir; until then tasks have the host's user IDs", "%v", err)
 	}
 	return ok("tasks have user IDs of their own")
