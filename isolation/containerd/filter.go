@@ -215,11 +215,13 @@ func passOn(p published) []expr.Any {
 // protocols are the numbers of those that a rule can name (IANA).
 var protocols = map[string]byte{"icmp": unix.IPPROTO_ICMP, "tcp": unix.IPPROTO_TCP, "udp": unix.IPPROTO_UDP}
 
+// destinationPortAt is where it is in the headers of TCP (RFC 9293) and UDP (RFC 768).
+const destinationPortAt = 2
+
 // portsFrom are packets of a protocol to a range of ports.
 func portsFrom(protocol string, first, last int) []expr.Any {
-	const destinationPort = 2 // in the headers of TCP (RFC 9293) and UDP (RFC 768)
 	return slices.Concat(protocolIs(protocol), []expr.Any{
-		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseTransportHeader, Offset: destinationPort, Len: 2},
+		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseTransportHeader, Offset: destinationPortAt, Len: 2},
 		&expr.Cmp{Op: expr.CmpOpGte, Register: 1, Data: binaryutil.BigEndian.PutUint16(uint16(first))},
 		&expr.Cmp{Op: expr.CmpOpLte, Register: 1, Data: binaryutil.BigEndian.PutUint16(uint16(last))},
 	})

@@ -3,14 +3,12 @@ package containerd
 import (
 	"context"
 	"fmt"
-	"net"
 	"net/netip"
 	"slices"
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
 
-	"berth/fault"
 	"berth/task"
 )
 
@@ -105,51 +103,4 @@ func kindOf(p task.Permission) []expr.Any {
 		return protocolIs(p.Protocol)
 	}
 	return portsFrom(p.Protocol, *p.FromPort, *p.ToPort)
-}
-
-// dynamicPorts are those of the host that are published: as for containers on EC2
-// whose host port is 0, out of those that nobody has by agreement (RFC 6335).
-const firstDynamic, lastDynamic = 49152, 65535
-
-// choosePorts chooses the ports of this host that lead to those of a task: none that
-// another task or a program of this host has. The caller holds n.mu.
-func (n *network) choosePorts(wanted []task.Port) ([]task.Port, error) {
-	type held struct {
-		protocol string
-		port     int
-	}
-	taken := make(map[held]bool)
-	for _, h := range n.held {
-		for _, p := range h.published {
-			taken[held{p.Protocol, p.Host}] = true
-		}
-	}
-	chosen := slices.Clone(wanted)
-	for i, p := range chosen {
-		for range lastDynamic - firstDynamic + 1 {
-			if n.lastPort++; n.lastPort < firstDynamic || n.lastPort > lastDynamic {
-				n.lastPort = firstDynamic
-			}
-			if !taken[held{p.Protocol, n.lastPort}] && portIsFree(p.Protocol, n.lastPort) {
-				chosen[i].Host = n.lastPort
-				taken[held{p.Protocol, n.lastPort}] = true
-				break
-			}
-		}
-		if chosen[i].Host == 0 {
-			return nil, fault.New(fault.Exhausted, "no port of this host is free from %d to %d", firstDynamic, lastDynamic)
-		}
-	}
-	return chosen, nil
-}
-
-// portIsFree reports whether no program of this host has that port.
-func portIsFree(protocol string, port int) bool {
-	address := fmt.Sprintf(":%d", port)
-	if protocol == "udp" {
-		l, err := net.ListenPacket("udp4", address)
-		return err == nil && l.Close() == nil
-	}
-	l, err := net.Listen("tcp4", address)
-	return err == nil && l.Close() == nil
 }

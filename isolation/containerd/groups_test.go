@@ -4,6 +4,7 @@ package containerd_test
 
 import (
 	"net"
+	"os/exec"
 	"slices"
 	"testing"
 	"time"
@@ -140,6 +141,32 @@ func TestPublishedPorts(t *testing.T) {
 	}
 	if err := dial("127.0.0.1", open); err == nil {
 		t.Error("a port is published after its task has gone")
+	}
+}
+
+// Ensure a port that somebody else's rules pass on is not published, though no program
+// listens at it: two servers on one host would pass it on to two tasks.
+func TestPublishedPortOfOthers(t *testing.T) {
+	s := small
+	s.Publish = []task.Port{{Protocol: "tcp", Container: 7777}}
+	_, first := newBox(t, s)
+	at := first.Published[0].Host
+	after := func(n int) string { return itoa(49152 + (at-49152+n)%(65536-49152)) }
+	table := "bt-others-" + itoa(at)
+	nft(t, "add table ip "+table)
+	t.Cleanup(func() { nft(t, "delete table ip "+table) })
+	nft(t, "add chain ip "+table+" out { type nat hook output priority 0; }")
+	nft(t, "add rule ip "+table+" out tcp dport "+after(1)+" dnat to 127.0.0.9:9")
+	nft(t, "add rule ip "+table+" out udp dport "+after(2)+" dnat to 127.0.0.9:9")
+	if _, next := newBox(t, s); itoa(next.Published[0].Host) != after(2) {
+		t.Errorf("after port %d, port %d is published; want %s, for the one between is taken", at, next.Published[0].Host, after(2))
+	}
+}
+
+func nft(t *testing.T, command string) {
+	t.Helper()
+	if out, err := exec.Command("nft", command).CombinedOutput(); err != nil {
+		t.Fatalf("nft %s: %v: %s", command, err, out)
 	}
 }
 
