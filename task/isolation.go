@@ -17,6 +17,7 @@ type CgroupLimits struct {
 	Path        string  `json:"path" doc:"From the root of each hierarchy"`
 	VCPU        float64 `json:"vCPU" doc:"CPU time in each second, in seconds; 0 if it is not limited, as before the first process runs"`
 	CPUWeight   int64   `json:"cpuWeight" doc:"cpu.shares of version 1, cpu.weight of version 2"`
+	CPUs        string  `json:"cpus,omitempty" doc:"Numbers of the host's CPUs that it may use, as in 0-3,8; left out if all"`
 	MemoryBytes int64   `json:"memoryBytes" doc:"0 if it is not limited"`
 	SwapBytes   *int64  `json:"swapBytes,omitempty" doc:"Memory that may be swapped out; left out if the kernel does not count it"`
 	PIDs        int64   `json:"pids" doc:"Processes and threads; 0 if they are not limited"`

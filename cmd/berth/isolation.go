@@ -14,7 +14,7 @@ func describeIsolation(w io.Writer, i task.Isolation) {
 		[]string{"Task", lastPart(i.TaskARN)},
 		[]string{"Runtime", i.Runtime},
 		[]string{"Cgroup", i.Cgroup.Path + ", " + i.Cgroup.Version},
-		[]string{"CPU", limitOf(i.Cgroup.VCPU > 0, fmt.Sprintf("%g vCPU", i.Cgroup.VCPU)) + ", weight " + strconv.FormatInt(i.Cgroup.CPUWeight, 10)},
+		[]string{"CPU", limitOf(i.Cgroup.VCPU > 0, fmt.Sprintf("%g vCPU", i.Cgroup.VCPU)) + ", weight " + strconv.FormatInt(i.Cgroup.CPUWeight, 10) + cpusOf(i.Cgroup)},
 		[]string{"Memory", limitOf(i.Cgroup.MemoryBytes > 0, byteCount(uint64(i.Cgroup.MemoryBytes))) + swapOf(i.Cgroup)},
 		[]string{"Processes", limitOf(i.Cgroup.PIDs > 0, strconv.FormatInt(i.Cgroup.PIDs, 10))},
 		[]string{"Storage", limitOf(i.Storage.Limited, byteCount(uint64(i.Storage.SizeBytes))+" on "+i.Storage.Device+", "+byteCount(uint64(i.Storage.UsedBytes))+" used")},
@@ -49,6 +49,14 @@ func limitOf(there bool, text string) string {
 		return "not limited"
 	}
 	return text
+}
+
+// cpusOf says on which CPUs a task runs.
+func cpusOf(c task.CgroupLimits) string {
+	if c.CPUs == "" {
+		return ""
+	}
+	return ", on CPUs " + c.CPUs
 }
 
 func swapOf(c task.CgroupLimits) string {

@@ -34,6 +34,7 @@ type serverConfig struct {
 	Memory     int64   // MiB that tasks may reserve; 0: what the host has
 	Overcommit float64 // how often CPU and memory may be reserved
 	PIDsLimit  int64   // most processes and threads in one task
+	CPUPolicy  string  // static: tasks of whole CPUs have them to themselves; none: all share all
 	HostUsers  bool    // tasks have the host's user IDs
 
 	Retention   time.Duration // how long stopped tasks, their logs and usage are kept
@@ -80,6 +81,7 @@ func (c *serverConfig) flags(f *pflag.FlagSet) {
 	f.Var(memorySize(&c.Memory), "memory", "memory that tasks may reserve (default: the host's)")
 	f.Float64Var(&c.Overcommit, "overcommit", 1, "how often the vCPUs and the memory may be reserved")
 	f.Int64Var(&c.PIDsLimit, "pids-limit", 2048, "most processes and threads in one task")
+	f.StringVar(&c.CPUPolicy, "cpu-policy", "static", "static: tasks of 1, 2, 4, … vCPUs have CPUs of their own, and the others share the rest; none: all share all")
 	f.BoolVar(&c.HostUsers, "host-users", false, "give tasks the host's user IDs, instead of their own, so that their root is the host's")
 
 	f.Float64Var(&c.SpotRate, "spot-interruptions", 0, "how often a task on FARGATE_SPOT is interrupted, in an hour of running")
@@ -172,6 +174,8 @@ func (c *serverConfig) check() error {
 	switch {
 	case c.Overcommit < 1 || c.Overcommit > 100:
 		return fault.New(fault.Invalid, "--overcommit %v: it can be from 1 to 100", c.Overcommit)
+	case c.CPUPolicy != "static" && c.CPUPolicy != "none":
+		return fault.New(fault.Invalid, "--cpu-policy %q: it can be static or none", c.CPUPolicy)
 	case c.PIDsLimit < 16:
 		return fault.New(fault.Invalid, "--pids-limit %d: it can be 16 or more", c.PIDsLimit)
 	case c.SpotRate < 0 || c.SpotRate > 3600:
@@ -264,6 +268,7 @@ func (a *app) serverCommand() *cobra.Command {
 		},
 	}
 	config.flags(c.Flags())
+	complete(c, "cpu-policy", "static", "none")
 	complete(c, "log-level", "debug", "info", "warn", "error")
 	complete(c, "log-format", "console", "json")
 	return c

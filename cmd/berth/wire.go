@@ -129,7 +129,8 @@ func serve(ctx context.Context, config serverConfig, log *zap.Logger) error {
 		Libexec: dirs.libexec, StateDir: dirs.state, RunDir: dirs.run, LogsDir: dirs.logs,
 		LogMaxSize: config.LogMaxSize, LogMaxFiles: config.LogMaxFiles,
 		Instance: instance, CgroupParent: cgroupParent(config.CgroupParent, instance), Subnet: subnet, PIDs: config.PIDsLimit, HostUsers: config.HostUsers, FileSystems: fileSystems,
-		Now: time.Now, Log: log.Named("isolation"),
+		ShareCPUs: config.CPUPolicy == "none",
+		Now:       time.Now, Log: log.Named("isolation"),
 	})
 	if err != nil {
 		return err

@@ -57,6 +57,9 @@ func (t *Tree) Inspect(id string, container ...string) (task.CgroupLimits, error
 		}
 	}
 	l.PIDs = number(read("pids", "pids.max"))
+	if err == nil {
+		l.CPUs, err = t.cpus(path...)
+	}
 	if gone(err) {
 		return l, fault.Wrap(fault.NotFound, err, "there is no cgroup %s", l.Path)
 	}

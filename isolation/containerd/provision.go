@@ -29,7 +29,7 @@ func (r *Runtime) Provision(ctx context.Context, s isolation.Sandbox) (task.Netw
 		return known.Network, nil
 	}
 	if known.BootID != "" { // An earlier call began this and did not come to its end.
-		if err := errors.Join(r.unlink(s.ID), r.removeUsers(s.ID), r.removeStorage(s.ID)); err != nil {
+		if err := errors.Join(r.unlink(s.ID), r.removeUsers(s.ID), r.removeStorage(s.ID), r.releaseCPUs(s.ID)); err != nil {
 			return task.Network{}, err
 		}
 	}
@@ -42,13 +42,18 @@ func (r *Runtime) Provision(ctx context.Context, s isolation.Sandbox) (task.Netw
 		return task.Network{}, errors.Join(err, r.network.release(s.ID))
 	}
 	// From here on the task is listed, whatever happens.
-	record := sandboxRecord{Sandbox: s, BootID: r.bootID, Network: address, Disk: r.disks && s.Storage > 0, IDs: ids}
+	record := sandboxRecord{Sandbox: s, BootID: r.bootID, Network: address, Disk: r.disks && s.Storage > 0, IDs: ids, CPUs: r.reserveCPUs(s)}
 	if err := save(r.taskDir(s.ID), sandboxFile, record); err != nil {
 		return task.Network{}, err
 	}
 
 	var g errgroup.Group
-	g.Go(func() error { return r.cgroups.Create(string(s.ID), r.limits(s)) })
+	g.Go(func() error {
+		if err := r.cgroups.Create(string(s.ID), r.limits(s)); err != nil {
+			return err
+		}
+		return r.confine(s.ID)
+	})
 	g.Go(func() error { return r.makeStorage(ctx, s) })
 	g.Go(func() error {
 		if err := r.createNamespaces(s.ID, ids); err != nil {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"berth/isolation"
+	"berth/isolation/cpuset"
 	"berth/isolation/userns"
 	"berth/task"
 )
@@ -42,6 +43,7 @@ type sandboxRecord struct {
 	Disk    bool   // its storage is a disk of its own
 	Network task.Network
 	IDs     userns.Range `json:",omitempty"`
+	CPUs    cpuset.Set   `json:",omitempty"` // that it has to itself
 }
 
 // containerRecord is what is known of a container from its creation on.

@@ -81,6 +81,9 @@ func (r *Runtime) Remove(ctx context.Context, id task.ID) error {
 	if err := r.endShim(ctx, id, rids); err != nil {
 		return fmt.Errorf("remove task %s: %w", id, err)
 	}
+	if err := r.releaseCPUs(id); err != nil { // before its cgroup goes, which must not come back
+		return err
+	}
 	if err := errors.Join(r.cgroups.Remove(ctx, string(id)), r.removeUsers(id), r.removeStorage(id), r.removeSecrets(id)); err != nil {
 		return err
 	}

@@ -29,6 +29,7 @@ import (
 
 	"berth/isolation"
 	"berth/isolation/cgroup"
+	"berth/isolation/cpuset"
 	"berth/isolation/userns"
 	"berth/task"
 )
@@ -83,6 +84,10 @@ type Config struct {
 	// the host can do that.
 	HostUsers bool
 
+	// ShareCPUs lets all tasks run on all CPUs; zero: a task that reserves whole CPUs has
+	// them to itself.
+	ShareCPUs bool
+
 	Now func() time.Time
 	Log *zap.Logger
 }
@@ -107,6 +112,10 @@ type Runtime struct {
 
 	ownUsers bool // tasks get user IDs of their own
 	ids      *userns.Pool
+
+	cpus      *cpuset.Pool
+	confining sync.Mutex         // held while tasks are kept to CPUs
+	confined  map[task.ID]string // CPUs that a task was last kept to; absent: all
 
 	mu     sync.Mutex
 	gauges map[task.ID]map[*gauge]struct{}
@@ -177,7 +186,7 @@ func New(ctx context.Context, c Config) (*Runtime, error) {
 		dying:   make(map[task.ID]map[string]struct{}),
 	}
 	r.tryUserns()
-	return r, r.tryDisks(ctx)
+	return r, errors.Join(r.openCPUs(), r.tryDisks(ctx))
 }
 
 // Close takes away what the server has on the host beside its tasks, the bridge

@@ -116,3 +116,10 @@ func swapAccounting(_ context.Context, h host) verdict {
 	}
 	return ok("swap is on, and accounted: %s", fmt.Sprint(strings.Count(swaps, "\n"), " area(s)"))
 }
+
+func ownCPUs(_ context.Context, h host) verdict {
+	if _, have, err := h.layout(); err != nil || !have["cpuset"] {
+		return warn("without it tasks share all CPUs: one that is busy with many processes slows others down", "missing: cpuset")
+	}
+	return ok("by cpuset, unless the server has --cpu-policy none")
+}

@@ -102,6 +102,7 @@ func checks() []check {
 		{"CAP_SYS_RESOURCE", "Without it, limits on open files cannot be raised beyond ours, and OOM scores not lowered.", sysResource},
 		{"cgroup layout", "Limits on CPU and memory are cgroups.", cgroupLayout},
 		{"cgroup controllers", "Each limit and each counter needs its controller.", cgroupControllers},
+		{"own CPUs", "Tasks of 1, 2, 4, … vCPUs have CPUs to themselves, by the controller cpuset.", ownCPUs},
 		{"CPU quota", "The vCPUs of a task are a CFS quota of its cgroup.", cpuQuota},
 		{"swap accounting", "A task's memory limit must hold for memory and swap together.", swapAccounting},
 		{"namespaces", "Each task has PID, IPC, UTS, mount and network namespaces of its own.", namespaces},
