@@ -14,6 +14,7 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -185,10 +186,14 @@ func (c call) delete() (int, error) {
 	return code, err
 }
 
-// known reports whether runsc has a record of the container.
+// known reports whether runsc has a record of the container. One whose writer was killed in
+// the middle is none: runsc can do nothing with it, and whoever removes the task sweeps it.
 func (c call) known() bool {
 	records, err := filepath.Glob(filepath.Join(c.root, c.id+"_sandbox:*.state"))
-	return err != nil || len(records) > 0
+	return err != nil || slices.ContainsFunc(records, func(file string) bool {
+		text, err := os.ReadFile(file)
+		return err == nil && json.Valid(text)
+	})
 }
 
 // exitCode returns how a program ended that was run.

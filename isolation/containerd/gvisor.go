@@ -247,6 +247,11 @@ func (r *Runtime) sweepRunsc(ctx context.Context, rid string) error {
 		found, _ := filepath.Glob(filepath.Join(r.runscRoot(), rid+"_sandbox:*"))
 		return found
 	}
+	for _, file := range records() {
+		if text, err := os.ReadFile(file); err == nil && strings.HasSuffix(file, ".state") && !json.Valid(text) {
+			os.Remove(file) // Who wrote it was killed in the middle, and runsc would never get over it.
+		}
+	}
 	if len(records()) == 0 {
 		return nil
 	}

@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -74,8 +75,9 @@ func TestGVisorPartsDie(t *testing.T) {
 	defer cancel()
 	begun, first := time.Now(), task.NewID() // How long does it take if nobody dies?
 	for name, end := range whole(ctx, t, in(task.GVisor, rt), first, nil) {
-		if want := map[string]string{"says": "code 3", "stays": "code 0"}[name]; end != want {
-			t.Errorf("nobody died, and %s ended with %s, want %s", name, end, want)
+		// 143: on a busy host the signal comes before its handler.
+		if want := map[string][]string{"says": {"code 3"}, "stays": {"code 0", "code 143"}}[name]; !slices.Contains(want, end) {
+			t.Errorf("nobody died, and %s ended with %s, want one of %q", name, end, want)
 		}
 	}
 	window := min(time.Since(begun), 2*time.Second) // of which other tests may have taken the most
@@ -355,6 +357,33 @@ func TestGVisorCutShort(t *testing.T) {
 	}
 	if cut < 5 {
 		t.Errorf("the sandbox was cut short in %d rounds only", cut)
+	}
+}
+
+// TestGVisorTornRecord removes a task of whose containers runsc has records that it cannot
+// read: it was killed when it had written half of them.
+func TestGVisorTornRecord(t *testing.T) {
+	needGVisor(t)
+	s := small
+	s.Runtime, s.Containers = task.GVisor, 2
+	b, _ := newBox(t, s)
+	for _, name := range []string{"one", "two"} {
+		b.run(isolation.Container{Name: name, Command: []string{"sleep", "1h"}})
+	}
+	records, err := filepath.Glob(filepath.Join(shared.run, "runsc", "*", string(b.id)+"*.state"))
+	if err != nil || len(records) != 3 {
+		t.Fatalf("records of a sandbox and two containers: %q, %v", records, err)
+	}
+	for _, file := range records {
+		if err := os.Truncate(file, 100); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := b.rt.Remove(t.Context(), b.id); err != nil {
+		t.Error(err)
+	}
+	if left := shared.ofGVisor(string(b.id)); len(left) > 0 {
+		t.Errorf("left over: %q", left)
 	}
 }
 
