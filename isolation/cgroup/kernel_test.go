@@ -170,6 +170,8 @@ func TestSizeIsWhatTheKernelEnforces(t *testing.T) {
 		tree.dir("cpu", id) + "/cpu.shares":               "256",
 		tree.dir("memory", id) + "/memory.limit_in_bytes": strconv.Itoa(512 << 20),
 		tree.dir("pids", id) + "/pids.max":                "99",
+
+		tree.dir("memory", id) + "/memory.kmem.tcp.limit_in_bytes": strconv.Itoa(128 << 20),
 	}
 	if tree.layout.unified {
 		dir := tree.dir("cpu", id)

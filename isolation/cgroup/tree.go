@@ -110,7 +110,31 @@ func (t *Tree) createSplit(id string, l Limits) error {
 	if err := write(memory+"/memory.swappiness", "0"); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
+	return limitBuffers(memory, l.Memory)
+}
+
+// socketShare is which part of its memory, beyond its memory, the buffers of a task's
+// sockets may have on version 1: more than the kernel gives all sockets of a host of that
+// size (tcp(7), tcp_mem).
+const socketShare = 4
+
+// CountBuffers has the buffers of a container's sockets counted among its task's, which has
+// so many MiB of memory, from the next socket on. Version 1 counts them, UDP's too whatever
+// the file is called, apart from all other memory, and only in cgroups that have a limit
+// themselves. Version 2 counts them as memory, and CountBuffers does nothing.
+func (t *Tree) CountBuffers(id, container string, memory int) error {
+	if t.layout.unified {
+		return nil
+	}
+	if err := limitBuffers(t.dir("memory", id, container), memory); err != nil {
+		return fmt.Errorf("limit the socket buffers of cgroup %s: %w", t.Path(id), err)
+	}
 	return nil
+}
+
+func limitBuffers(dir string, memory int) error {
+	err := write(dir+"/memory.kmem.tcp.limit_in_bytes", strconv.FormatInt(int64(memory)<<20/socketShare, 10))
+	return ignoreGone(err) // A kernel without that file counts no buffers.
 }
 
 func (t *Tree) createUnified(id string, l Limits) error {

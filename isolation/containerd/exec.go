@@ -82,9 +82,16 @@ type execution struct {
 	pid       uint32 // on this host; 0: not started
 }
 
+// lostOutput is where what a command prints goes. Left to itself the shim gives the command
+// a /dev/null that is open for reading: a program that says anything fails, or ends with
+// another code. With this it is a pipe, and the shim copies that.
+const lostOutput = "file:///dev/null"
+
 // make makes the command's process ready to start.
 func (x *execution) make(ctx context.Context, process typeurl.Any) error {
-	req := &tasks.ExecProcessRequest{ContainerID: x.container, ExecID: x.id, Spec: typeurl.MarshalProto(process)}
+	req := &tasks.ExecProcessRequest{
+		ContainerID: x.container, ExecID: x.id, Spec: typeurl.MarshalProto(process), Stdout: lostOutput, Stderr: lostOutput,
+	}
 	_, err := x.r.tasks().Exec(ctx, req)
 	if err = errgrpc.ToNative(err); errdefs.IsAlreadyExists(err) { // Its caller died.
 		if err := x.clear(ctx); err != nil {

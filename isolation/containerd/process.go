@@ -106,6 +106,9 @@ func (r *Runtime) start(ctx context.Context, id task.ID, c containerRecord) (sta
 	if err := r.cgroups.Throttle(string(id), rid, world.Sandbox.Size.CPU); err != nil {
 		return startRecord{}, err
 	}
+	if err := r.cgroups.CountBuffers(string(id), rid, world.Sandbox.Size.Memory); err != nil {
+		return startRecord{}, err
+	}
 	if err := ctx.Err(); err != nil {
 		return startRecord{}, err
 	}

@@ -80,6 +80,9 @@ func execs(b *bench) {
 			b.Errorf("Exec of exit %d = %d, %v", want, code, err)
 		}
 	}
+	if code, err := b.rt.Exec(b.ctx(), b.id, "main", b.command("loud", "4")); err != nil || code != 4 {
+		b.Errorf("Exec of a program that prints = %d, %v; want 4", code, err)
+	}
 	_, err := b.rt.Exec(b.ctx(), b.id, "main", isolation.Command{Name: "check", Args: []string{"/missing"}})
 	b.wantKind("Exec of what is not there", err, fault.Invalid)
 	if code, err := b.rt.Exec(b.ctx(), b.id, "main", b.command("exit", "0")); err != nil || code != 0 {

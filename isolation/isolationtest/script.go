@@ -29,6 +29,7 @@ const forever = 100 * 365 * 24 * time.Hour
 //	spin 2s        the same, and uses all the CPU it gets
 //	exit 3         ends at once with code 3
 //	oom 64         takes memory, 64 MiB at a time, until it is killed for that
+//	loud 3         says something on both of its outputs, and ends with code 3
 //	trap TERM 3s   runs until it gets the stop signal, and 3 s longer
 //	ignore TERM    runs until it is killed
 //	listen 80      serves TCP port 80
@@ -62,7 +63,7 @@ func parse(command []string) (script, error) {
 	switch word(0) {
 	case "sleep", "spin":
 		return script{runs: duration(1), listens: word(2)}, nil
-	case "exit":
+	case "exit", "loud":
 		code, _ := strconv.Atoi(word(1))
 		return script{code: code}, nil
 	case "oom":

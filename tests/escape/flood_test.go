@@ -49,10 +49,11 @@ var floods = []flood{
 	{"pipe", func(*stage) error { return unix.Pipe(make([]int, 2)) }, 0},
 	{"socket", nil, 0},
 	{"connect", nil, 0},
+	{"buffer", (*stage).buffersAreBounded, 0},
 }
 
 // inGVisor are those that end in gVisor's kernel as fd and pty do.
-var inGVisor = []string{"shm", "dev", "pipe", "socket", "write"}
+var inGVisor = []string{"shm", "dev", "pipe", "socket", "buffer", "write"}
 
 // Ensure a task that takes all it can get of something takes it from itself only.
 func TestFloods(t *testing.T) {
@@ -173,6 +174,25 @@ func (s *stage) diskIsSparse() error {
 func (s *stage) logsAreBounded() error {
 	if used := allocated(filepath.Join(s.dir, "state", "logs")); used > 2*60<<20 { // of attacker and neighbour
 		return fmt.Errorf("the logs take %d MiB", used>>20)
+	}
+	return nil
+}
+
+// mostInBuffers is a quarter of the attacker's 1 GiB, and one datagram for each of its 4,000
+// sockets, which the kernel never refuses. Without a limit they took 900 MiB.
+const mostInBuffers = 650 << 20
+
+// buffersAreBounded wants the kernel's buffers of datagrams not to grow beyond that.
+func (s *stage) buffersAreBounded() error {
+	text, err := os.ReadFile("/proc/net/sockstat")
+	if err != nil {
+		return err
+	}
+	for line := range strings.Lines(string(text)) {
+		var inuse, pages int
+		if n, _ := fmt.Sscanf(line, "UDP: inuse %d mem %d", &inuse, &pages); n == 2 && pages*os.Getpagesize() > mostInBuffers {
+			return fmt.Errorf("datagrams take %d MiB of the host's memory", pages*os.Getpagesize()>>20)
+		}
 	}
 	return nil
 }

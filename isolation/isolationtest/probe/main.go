@@ -89,6 +89,13 @@ func main() {
 	case "say":
 		fmt.Println(word(2))
 		os.Exit(number(word(3)))
+	case "loud":
+		for _, f := range []*os.File{os.Stdout, os.Stderr} {
+			if _, err := fmt.Fprintln(f, "loud"); err != nil {
+				os.Exit(100) // Nobody can be told.
+			}
+		}
+		os.Exit(number(word(2)))
 	case "family":
 		_ = exec.Command("/proc/self/exe", "sleep", "1h").Start()
 		time.Sleep(time.Hour)

@@ -31,6 +31,7 @@ var floods = map[string]func() (int, error){
 	"pipe":    pipeFlood,
 	"socket":  socketFlood,
 	"connect": connectFlood,
+	"buffer":  bufferFlood,
 	"spawn":   func() (int, error) { return 1, exec.Command("/proc/self/exe", "helper", "nothing").Run() },
 }
 
@@ -208,6 +209,32 @@ func pipeFlood() (int, error) {
 }
 
 func socketFlood() (int, error) { return hold(unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)) }
+
+// bufferFlood fills the receive buffers of 4,000 sockets that nobody reads, again and again.
+func bufferFlood() (int, error) {
+	if len(held) == 4000 {
+		return hold(0, unix.EMFILE)
+	}
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		return hold(fd, err)
+	}
+	if err := unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+		unix.Close(fd)
+		return 0, err
+	}
+	own, err := unix.Getsockname(fd)
+	for range 4 {
+		if err == nil {
+			err = unix.Sendto(fd, block[:60000], 0, own)
+		}
+	}
+	if err != nil {
+		unix.Close(fd)
+		return 0, err
+	}
+	return hold(fd, nil)
+}
 
 var peer uint32
 
