@@ -47,7 +47,7 @@ type StorageIsolation struct {
 // ContainerIsolation is what keeps a container apart.
 type ContainerIsolation struct {
 	Name            string            `json:"name"`
-	HostPID         int               `json:"hostPid"`
+	HostPID         int               `json:"hostPid" doc:"In gVisor, of the sandbox that all containers of the task run in: what is said of the process is of that, and what stands between it and a container is gVisor's kernel"`
 	Cgroup          CgroupLimits      `json:"cgroup"`
 	Namespaces      map[string]string `json:"namespaces" doc:"Of the kernel; those that are the host's are in sharedWithHost"`
 	SharedWithHost  []string          `json:"sharedWithHost"`

@@ -11,7 +11,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/containerd/typeurl/v2"
 	"github.com/moby/sys/capability"
 	"github.com/moby/sys/mountinfo"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -156,11 +155,7 @@ func readMounts(c *task.ContainerIsolation, path string) error {
 }
 
 // profileOf returns the hash of the seccomp profile in a container's spec.
-func profileOf(spec typeurl.Any) (string, error) {
-	var s specs.Spec
-	if err := typeurl.UnmarshalTo(spec, &s); err != nil {
-		return "", fmt.Errorf("read the container's spec: %w", err)
-	}
+func profileOf(s specs.Spec) (string, error) {
 	if s.Linux == nil || s.Linux.Seccomp == nil {
 		return "", nil
 	}

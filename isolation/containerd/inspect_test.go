@@ -82,3 +82,31 @@ func TestInspect(t *testing.T) {
 		t.Errorf("of a task that is gone: %v", err)
 	}
 }
+
+// Ensure what is said of a task in gVisor is what stands between it and the host: the
+// sandbox's process, not that by which the host knows when a container ends.
+func TestInspectGVisor(t *testing.T) {
+	needGVisor(t)
+	s := small
+	s.Runtime, s.Containers = task.GVisor, 2
+	b, n := newBox(t, s)
+	b.run(isolation.Container{Name: "main", Command: []string{"sleep", "1h"}, WorkingDirectory: "/", ReadonlyRootFilesystem: true})
+	b.run(isolation.Container{Name: "side", Command: []string{"sleep", "1h"}})
+	i, err := b.rt.Inspect(t.Context(), b.id)
+	if err != nil || len(i.Containers) != 2 {
+		t.Fatalf("%+v, %v", i, err)
+	}
+	if filepath.Base(i.Runtime) != "runsc" || !strings.Contains(strings.Join(i.Network.Interfaces, "; "), n.IPv4) {
+		t.Errorf("runtime %s, interfaces %q", i.Runtime, i.Network.Interfaces)
+	}
+	sandbox := having("runsc-sandbox", string(b.id))
+	for _, c := range i.Containers {
+		if !slices.Equal(sandbox, []int{c.HostPID}) || c.Seccomp.Mode != "filter" || c.Cgroup.MemoryBytes != 512<<20 ||
+			slices.Contains(c.SharedWithHost, "net") || slices.Contains(c.SharedWithHost, "mnt") || len(c.Capabilities.Effective) > 10 {
+			t.Errorf("sandbox %v: %+v", sandbox, c)
+		}
+	}
+	if !i.Containers[0].ReadonlyRoot || i.Containers[1].ReadonlyRoot {
+		t.Error("which root is read-only is not told")
+	}
+}
