@@ -15,6 +15,7 @@ import (
 	"os"
 	"os/signal"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -40,17 +41,18 @@ func run(args []string) error {
 	terminated := make(chan os.Signal, 1)
 	signal.Notify(terminated, syscall.SIGTERM)
 	signal.Ignore(syscall.SIGINT, syscall.SIGHUP, syscall.SIGPIPE)
-	yield()
 
 	flags := flag.NewFlagSet("berth-log", flag.ContinueOnError)
 	dir := flags.String("dir", "", "directory of the container's `log`, made if it is not there")
 	maxSize := flags.Int64("max-size", 16<<20, "`bytes` of one segment")
 	maxFiles := flags.Int("max-files", 16, "`segments` to keep")
+	cpus := flags.String("cpus", "", "`numbers` of the CPUs to run on, as in 0,2,3; all if left out")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
+	yield(*cpus)
 	if *dir == "" || *maxSize <= 0 || *maxFiles <= 0 || flags.NArg() > 0 {
-		return errors.New("usage: berth-log -dir DIR [-max-size BYTES] [-max-files N], started by a container's shim")
+		return errors.New("usage: berth-log -dir DIR [-max-size BYTES] [-max-files N] [-cpus N,…], started by a container's shim")
 	}
 	w, err := logs.NewWriter(logs.WriterConfig{Dir: *dir, MaxSize: *maxSize, MaxFiles: *maxFiles, Now: clock()})
 	if err != nil {
@@ -95,12 +97,19 @@ const niceness = 19
 // yield has this process give way to tasks. It is in the cgroup of none, so that it
 // outlives them, and whoever floods it with output would else take CPU time beyond the
 // limit of its task from its neighbours. Its pipe is full then, and it is the flooder who
-// waits.
+// waits. For the same reason it runs where its task does, and not on the CPUs that another
+// task has to itself.
 //
-// A thread has a niceness of its own, and what it starts inherits it. The Go runtime starts
+// A thread has a niceness and CPUs of its own, and what it starts inherits it. The Go runtime starts
 // threads whenever it likes, so one that is not nice yet may start another behind our back:
 // only a pass that finds nothing to do says that all are.
-func yield() {
+func yield(cpus string) {
+	var want unix.CPUSet
+	for n := range strings.SplitSeq(cpus, ",") {
+		if cpu, err := strconv.Atoi(n); err == nil {
+			want.Set(cpu)
+		}
+	}
 	for {
 		threads, err := os.ReadDir("/proc/self/task")
 		if err != nil {
@@ -113,11 +122,12 @@ func yield() {
 				continue
 			}
 			// The system call answers 20 less the niceness (getpriority(2)).
-			if is, err := unix.Getpriority(unix.PRIO_PROCESS, id); err != nil || is <= 20-niceness {
-				continue
+			if is, err := unix.Getpriority(unix.PRIO_PROCESS, id); err == nil && is > 20-niceness {
+				changed = unix.Setpriority(unix.PRIO_PROCESS, id, niceness) == nil || changed
 			}
-			if unix.Setpriority(unix.PRIO_PROCESS, id, niceness) == nil {
-				changed = true
+			var on unix.CPUSet
+			if want.Count() > 0 && unix.SchedGetaffinity(id, &on) == nil && on != want {
+				changed = unix.SchedSetaffinity(id, &want) == nil && unix.SchedGetaffinity(id, &on) == nil && on == want || changed
 			}
 		}
 		if !changed {

@@ -8,10 +8,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"berth/logs"
 	"berth/task"
@@ -226,10 +229,21 @@ func TestNotReady(t *testing.T) {
 	}
 }
 
-// Ensure every thread of a log writer gives way to tasks: its CPU time is in no task's
-// limit.
+// Ensure every thread of a log writer gives way to tasks, and runs where its own does: its
+// CPU time is in no task's limit.
 func TestYields(t *testing.T) {
-	l := start(t, build(t), t.TempDir())
+	var all, last unix.CPUSet
+	if err := unix.SchedGetaffinity(0, &all); err != nil {
+		t.Fatal(err)
+	}
+	cpu := 0
+	for n := range 1024 {
+		if all.IsSet(n) {
+			cpu = n
+		}
+	}
+	last.Set(cpu)
+	l := start(t, build(t), t.TempDir(), "-cpus", strconv.Itoa(cpu))
 	fmt.Fprintln(l.stdout, "something, so that all threads are there")
 	stats, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", l.Process.Pid))
 	if err != nil || len(stats) == 0 {
@@ -246,6 +260,11 @@ func TestYields(t *testing.T) {
 		_, rest, _ := strings.Cut(string(text), ") ")
 		if nice := strings.Fields(rest)[16]; nice != "19" { // field 19 of proc_pid_stat(5)
 			t.Errorf("a thread has niceness %s, want 19", nice)
+		}
+		thread, _ := strconv.Atoi(filepath.Base(filepath.Dir(s)))
+		var on unix.CPUSet
+		if err := unix.SchedGetaffinity(thread, &on); err == nil && on != last {
+			t.Errorf("a thread may run on %d CPUs, want CPU %d alone", on.Count(), cpu)
 		}
 	}
 }

@@ -2,6 +2,8 @@ package containerd
 
 import (
 	"errors"
+	"strconv"
+	"strings"
 
 	"go.uber.org/zap"
 
@@ -72,4 +74,18 @@ func (r *Runtime) confine(by task.ID) error {
 func (r *Runtime) releaseCPUs(id task.ID) error {
 	r.cpus.Release(id)
 	return r.confine(id)
+}
+
+// cpusOf returns the numbers of the CPUs that a task may use now, as in 0,2,3; empty if that
+// is all.
+func (r *Runtime) cpusOf(id task.ID) string {
+	set := r.cpus.Sets()[id]
+	if len(set) == len(r.cpus.All()) {
+		return ""
+	}
+	var numbers []string
+	for _, cpu := range set {
+		numbers = append(numbers, strconv.Itoa(cpu))
+	}
+	return strings.Join(numbers, ",")
 }

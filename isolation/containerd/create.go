@@ -238,6 +238,9 @@ func (r *Runtime) logURI(s isolation.Sandbox, name string) string {
 	args := url.Values{
 		logDirFlag: {r.logDir(s.ID, name)}, "-max-size": {strconv.FormatInt(size, 10)}, "-max-files": {strconv.Itoa(files)},
 	}
+	if cpus := r.cpusOf(s.ID); cpus != "" {
+		args.Set("-cpus", cpus)
+	}
 	u := url.URL{Scheme: "binary", Path: r.logger(), RawQuery: args.Encode()}
 	return u.String()
 }
