@@ -23,13 +23,14 @@ type starter struct {
 	started  map[string]chan struct{}
 	settled  chan struct{} // closed when containers that depend on others may be looked at
 	mu       sync.Mutex
+	changed  chan struct{} // closed when outcomes have changed
 	outcomes map[string]task.Outcome
 	early    map[string]task.Exit // of essential containers that ended before all had started
 }
 
 func newStarter(r *Runner, t task.Task, plans []task.ContainerPlan, health *checks) *starter {
 	s := &starter{
-		r: r, t: t, plans: plans, health: health, started: make(map[string]chan struct{}), settled: make(chan struct{}),
+		r: r, t: t, plans: plans, health: health, started: make(map[string]chan struct{}), settled: make(chan struct{}), changed: make(chan struct{}),
 		outcomes: make(map[string]task.Outcome), early: make(map[string]task.Exit),
 	}
 	for _, p := range plans {
@@ -56,6 +57,9 @@ func (s *starter) run(ctx context.Context) error {
 	var guards sync.WaitGroup
 	defer guards.Wait()
 	defer done(nil)
+	if s.waits() {
+		guards.Go(func() { s.tell(ctx) })
+	}
 
 	g, gctx := errgroup.WithContext(ctx)
 	var first sync.WaitGroup // those that depend on no other
@@ -76,7 +80,11 @@ func (s *starter) run(ctx context.Context) error {
 			if err := s.start(gctx, p); err != nil {
 				return containerError{p.Name, err}
 			}
-			if !p.Essential || !s.waits() {
+			if !s.waits() {
+				return nil
+			}
+			if !p.Essential {
+				guards.Go(func() { s.noteEnd(gctx, p) })
 				return nil
 			}
 			if s.again() && s.over(gctx, p.Name, glance) {
@@ -176,11 +184,13 @@ func (s *starter) start(ctx context.Context, p task.ContainerPlan) error {
 	if err != nil {
 		return err
 	}
-	o := task.Outcome{RuntimeID: st.RuntimeID, StartedAt: s.r.onTimeline(s.t, st.At)}
-	s.mu.Lock()
-	s.outcomes[p.Name] = o
-	s.mu.Unlock()
-	s.health.begin(s.t, p, task.Container{StartedAt: o.StartedAt, Health: task.Unknown})
+	known := s.t.Container(p.Name) // by an earlier server, perhaps
+	o := task.Outcome{RuntimeID: st.RuntimeID, StartedAt: known.StartedAt}
+	if o.StartedAt.IsZero() {
+		o.StartedAt = s.r.onTimeline(s.t, st.At)
+	}
+	s.note(p.Name, o)
+	s.health.begin(s.t, p, task.Container{StartedAt: o.StartedAt, Health: known.Health})
 	close(s.started[p.Name])
 	return nil
 }
@@ -257,12 +267,27 @@ func (s *starter) healthy(ctx context.Context, name, dependency string) error {
 
 // ended notes how a container ended.
 func (s *starter) ended(name string, exit task.Exit) {
-	exit.At = s.r.onTimeline(s.t, exit.At)
+	if at := s.t.Container(name).ExitedAt; !at.IsZero() {
+		exit.At = at
+	} else {
+		exit.At = s.r.onTimeline(s.t, exit.At)
+	}
+	s.mu.Lock()
+	o := s.outcomes[name]
+	s.mu.Unlock()
+	if o.Exit == nil {
+		o.Exit = &exit
+		s.note(name, o)
+	}
+}
+
+// note takes over what became of a container.
+func (s *starter) note(name string, o task.Outcome) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	o := s.outcomes[name]
-	o.Exit = &exit
 	s.outcomes[name] = o
+	close(s.changed)
+	s.changed = make(chan struct{})
 }
 
 func (s *starter) plan(name string) task.ContainerPlan {

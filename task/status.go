@@ -23,7 +23,7 @@ var Statuses = []Status{Provisioning, Pending, Activating, Running, Deactivating
 var nexts = map[Status][]Status{
 	Provisioning:   {Pending, Deprovisioning},
 	Pending:        {Activating, Deprovisioning},
-	Activating:     {Running, Stopping},
+	Activating:     {Activating, Running, Stopping},
 	Running:        {Running, Deactivating},
 	Deactivating:   {Stopping},
 	Stopping:       {Deprovisioning},

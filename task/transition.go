@@ -60,6 +60,11 @@ func Started(at time.Time, containers map[string]Outcome) Transition {
 	return Transition{from: []Status{Activating}, to: Running, at: at, containers: containers}
 }
 
+// Waiting says what became of containers while others still wait for them.
+func Waiting(at time.Time, containers map[string]Outcome) Transition {
+	return Transition{from: []Status{Activating}, to: Activating, at: at, containers: containers}
+}
+
 // Observed says what became of containers while the task goes on running.
 func Observed(at time.Time, containers map[string]Outcome) Transition {
 	return Transition{from: []Status{Running}, to: Running, at: at, containers: containers}

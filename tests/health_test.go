@@ -1,6 +1,7 @@
 package tests
 
 import (
+	"iter"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -163,4 +164,94 @@ func TestRestartPolicy(t *testing.T) {
 			t.Errorf("stopped: %s %+v", got.StopCode, got.Containers[0])
 		}
 	})
+}
+
+// Ensure one sees what a task waits for: the container that others wait for runs, is
+// checked and is not healthy; also after a crash, and when it has come so far. A task of
+// which no container waits tells no more than it did.
+func TestSeenWhileWaiting(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHost(t, nil)
+		code := 1
+		h.fake.Check = func(task.ID, string) int { return code }
+		app := main("sleep", "1h")
+		app.DependsOn = []task.Dependency{{Container: "db", Condition: task.DependHealthy}, {Container: "init", Condition: task.DependSuccess}}
+		first := main("exit", "0")
+		no := false
+		first.Name, first.Essential = "init", &no
+		id := h.submit(task.Run{}, checked("db", "sleep", "1h"), first, app).ID
+		simple := main("sleep", "1h")
+		simple.DependsOn = []task.Dependency{{Container: "db", Condition: task.DependStart}}
+		plain := h.submit(task.Run{}, checked("db", "sleep", "1h"), simple).ID
+
+		time.Sleep(3 * time.Second)
+		begun := h.task(id)
+		at := begun.Container("db").StartedAt
+		look := func(when, health string) {
+			t.Helper()
+			got := h.task(id)
+			db, ended, waits := got.Container("db"), got.Container("init"), got.Container("main")
+			if got.LastStatus != task.Activating || got.Health != health || db.LastStatus != task.Running || db.Health != health ||
+				db.RuntimeID == "" || !db.StartedAt.Equal(at) || at.IsZero() {
+				t.Errorf("%s the task is %s and %s, what it waits for %s and %s since %v", when, got.LastStatus, got.Health, db.LastStatus, db.Health, db.StartedAt)
+			}
+			if ended.LastStatus != task.Stopped || ended.ExitCode == nil || *ended.ExitCode != 0 || waits.LastStatus != task.Pending {
+				t.Errorf("%s the first has ended: %+v, the last waits: %s", when, ended, waits.LastStatus)
+			}
+		}
+		look("at first", task.Unknown)
+		time.Sleep(15 * time.Second)
+		look("after three failures", task.Unhealthy)
+		version := h.task(id).Version
+		h.crash()
+		time.Sleep(time.Minute)
+		h.start()
+		time.Sleep(3 * time.Second)
+		look("after a crash", task.Unhealthy)
+		if got := h.task(id).Version; got != version {
+			t.Errorf("what was known was written down again: version %d is now %d", version, got)
+		}
+		code = 0
+		time.Sleep(10 * time.Second)
+		got := h.task(id)
+		if got.LastStatus != task.Running || got.Container("db").Health != task.Healthy || got.Container("main").LastStatus != task.Running {
+			t.Errorf("in the end the task is %s: %+v", got.LastStatus, got.Containers)
+		}
+		for _, id := range []task.ID{plain, id} {
+			if _, err := h.runner.Stop(t.Context(), id, ""); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(2 * time.Minute)
+		if got := h.task(id); got.LastStatus != task.Stopped || got.Container("db").Health != task.Healthy {
+			t.Errorf("when it has ended the task is %s, its health at the end %s", got.LastStatus, got.Container("db").Health)
+		}
+		told := 0
+		for e := range h.events(plain) {
+			if e.Task.LastStatus == task.Activating {
+				told++
+			}
+		}
+		if told != 1 {
+			t.Errorf("a task that does not wait was ACTIVATING in %d events, want 1", told)
+		}
+	})
+}
+
+// events yields what the journal has of a task.
+func (h *host) events(id task.ID) iter.Seq[task.Event] {
+	return func(yield func(task.Event) bool) {
+		last, err := h.store.LastSeq(h.t.Context())
+		if err != nil {
+			h.t.Fatal(err)
+		}
+		for e, err := range h.store.Follow(h.t.Context(), 0) {
+			if err != nil {
+				h.t.Fatal(err)
+			}
+			if e.Task.ID == id && !yield(e) || e.Seq >= last {
+				return
+			}
+		}
+	}
 }
