@@ -8,10 +8,14 @@
 //	seconds = max(60, ceil(stoppedAt − pullStartedAt))
 //	amount  = size × rate × seconds / 3600, rounded half to even to 1e-9 USD
 //
-// for each of its SKUs. How often the meter ran in between, and how often it
+// for each of its SKUs, and for each segment of its time in which one price list
+// held; what is rounded up belongs to the last. How often the meter ran in between, and how often it
 // died, changes nothing: charges are differences of rounded running totals, so
 // that they add up to the rounded total, however time was cut. Money is whole
 // nano-dollars, rates whole 1e-10 dollars per hour; no float touches either.
+//
+// An entry also says what was used of what it charges, as far as the samples tell
+// that the ledger has (Used), so that used + waste = reserved adds up in the books.
 //
 //	journal ─▶ Meter ─┬─▶ Cursor.Advance / Close ─▶ Ledger.Post   what it costs
 //	                  └─▶ Gauge.Read, 1 Hz ─▶ Chunk ─▶ Ledger.AppendUsage   what it used

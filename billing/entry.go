@@ -4,9 +4,11 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
+	"berth/fault"
 	"berth/task"
 )
 
@@ -18,6 +20,7 @@ const (
 	SecondRoundUp Kind = "SECOND_ROUNDUP" // up to the next whole second of the whole task
 	MinimumTopUp  Kind = "MINIMUM_TOPUP"  // up to the least time that is charged
 	Correction    Kind = "CORRECTION"     // back: the task turned out to have ended before the meter thought so
+	Reversal      Kind = "REVERSAL"       // the whole of another entry, taken back
 )
 
 // Entry is one line of the ledger. It is never changed. What it charges is the
@@ -28,14 +31,47 @@ type Entry struct {
 	Task      task.ID   `json:"-"`
 	Account   string    `json:"-"`
 	SKU       SKU       `json:"sku"`
-	Seq       int64     `json:"-"` // within (task, SKU), from 1
+	Seq       int64     `json:"-"` // within (task, SKU), from 1; of a Reversal: that of the entry which it takes back, negative
 	Kind      Kind      `json:"kind"`
 	From      time.Time `json:"from"`
 	To        time.Time `json:"to"`           // before From in a Correction
-	Units     int64     `json:"units,string"` // size × nanoseconds; size is CPU units, MiB or GiB
+	Units     int64     `json:"units,string"` // size × nanoseconds; size is CPU units, MiB or GiB. Negative where time is taken back
 	Rate      Rate      `json:"-"`
-	PriceList string    `json:"-"`
+	PriceList string    `json:"priceList"`
 	Amount    Money     `json:"amount"`
+
+	Booked   time.Time `json:"bookedAt,omitzero" doc:"By this time the entry belongs to a period: when it begins, or later if that period was closed already"`
+	Used     UsedUnits `json:"used,omitzero" doc:"Of units, what the task used, as far as its samples tell; can be more. Absent from entries of before this was measured"`
+	Measured time.Time `json:"-"` // up to when used was measured; what comes after is in the next entry
+	Ref      string    `json:"ref,omitempty" doc:"Of a REVERSAL: the entry that it takes back"`
+	Reason   string    `json:"reason,omitempty" doc:"Of a REVERSAL"`
+}
+
+// UsedUnits is a number of units that may not be known. The zero value is unknown.
+type UsedUnits struct {
+	Units int64
+	Known bool
+}
+
+// MarshalText writes the units as a decimal number; nothing if they are not known.
+func (u UsedUnits) MarshalText() ([]byte, error) {
+	if !u.Known {
+		return nil, nil
+	}
+	return strconv.AppendInt(nil, u.Units, 10), nil
+}
+
+// UnmarshalText reads what MarshalText writes.
+func (u *UsedUnits) UnmarshalText(text []byte) error {
+	if *u = (UsedUnits{}); len(text) == 0 {
+		return nil
+	}
+	n, err := strconv.ParseInt(string(text), 10, 64)
+	if err != nil {
+		return fault.New(fault.Invalid, "%q is not a number of units", text)
+	}
+	*u = UsedUnits{n, true}
+	return nil
 }
 
 // entryID returns the ID of an entry, which follows from its place, so that the
@@ -45,179 +81,118 @@ func entryID(kind Kind, id task.ID, k SKU, seq int64) string {
 	return hex.EncodeToString(sum[:16])
 }
 
-// Hash returns a SHA-256 of everything that e says, in hex. Two entries of one
-// ID and two hashes mean that the books are wrong.
-func (e Entry) Hash() string {
-	sum := sha256.Sum256(fmt.Appendf(nil, "v1|%s|%s|%s|%s|%d|%s|%d|%d|%d|%d|%s|%d", e.ID, e.Task, e.Account, e.SKU, e.Seq, e.Kind,
-		e.From.UnixNano(), e.To.UnixNano(), e.Units, e.Rate, e.PriceList, e.Amount))
-	return hex.EncodeToString(sum[:])
+// old reports whether e was made before it was measured what entries use.
+func (e Entry) old() bool { return !e.Used.Known && e.Kind != Reversal }
+
+// Body returns everything that e says as one line, which is what its hash is of.
+// It begins with the form that it has: v1 is that of entries which were made
+// before it was measured what they use, v2 that of all others. In v2 a vertical
+// bar, a per cent sign and a line end inside a field are written %7C, %25 and %0A.
+func (e Entry) Body() []byte {
+	b := make([]byte, 0, 384)
+	old := e.old()
+	if b = append(b, "v2|"...); old {
+		b[1] = '1'
+	}
+	text := func(s string) {
+		if !old && strings.ContainsAny(s, "%|\n") {
+			s = escaper.Replace(s)
+		}
+		b = append(append(b, s...), '|')
+	}
+	number := func(n int64) { b = append(strconv.AppendInt(b, n, 10), '|') }
+	text(e.ID)
+	text(string(e.Task))
+	text(e.Account)
+	text(string(e.SKU))
+	number(e.Seq)
+	text(string(e.Kind))
+	number(e.From.UnixNano())
+	number(e.To.UnixNano())
+	number(e.Units)
+	number(int64(e.Rate))
+	text(e.PriceList)
+	number(int64(e.Amount))
+	if !old {
+		number(e.Booked.UnixNano())
+		if e.Used.Known {
+			number(e.Used.Units)
+		} else {
+			text("-")
+		}
+		number(e.Measured.UnixNano())
+		text(e.Ref)
+		text(e.Reason)
+	}
+	return b[:len(b)-1]
+}
+
+var escaper = strings.NewReplacer("%", "%25", "|", "%7C", "\n", "%0A")
+
+// Hash returns the leaf hash of e's body (RFC 6962, section 2.1): the SHA-256 of
+// a zero byte and the body. Two entries of one ID and two hashes mean that the
+// books are wrong.
+func (e Entry) Hash() [sha256.Size]byte {
+	return sha256.Sum256(append(make([]byte, 1, 400), e.Body()...))
 }
 
 // Posting is one side of an entry: debits are positive, credits negative. Those
 // of one entry add up to zero in each unit.
 type Posting struct {
 	Account string
-	Unit    string // USD: nano-dollars
+	Unit    string
 	Amount  int64
 }
 
-// Postings returns the two sides of e.
+// The units of postings.
+const (
+	USD         = "USD"     // nano-dollars
+	CPUTime     = "cpu"     // CPU units × nanoseconds
+	MemoryTime  = "memory"  // MiB × nanoseconds
+	StorageTime = "storage" // GiB × nanoseconds
+)
+
+// Postings returns the sides of e: two of money and, if it is known what was
+// used, three or more of the resource. What is reserved comes from reserved:SKU
+// and goes to used:SKU and waste:SKU, so that used + waste = reserved is an
+// identity of the ledger. What was used beyond the reservation comes from
+// burst:SKU and goes to overage:SKU. Sides of zero are left out of the latter four.
 func (e Entry) Postings() []Posting {
-	return []Posting{
-		{"asset:unbilled:" + e.Account, "USD", int64(e.Amount)},
-		{"income:" + string(e.SKU), "USD", -int64(e.Amount)},
+	ps := make([]Posting, 2, 7)
+	ps[0] = Posting{"asset:unbilled:" + e.Account, USD, int64(e.Amount)}
+	ps[1] = Posting{"income:" + string(e.SKU), USD, -int64(e.Amount)}
+	if !e.Used.Known {
+		return ps
 	}
-}
-
-// Cursor is how far the charge of one task for one SKU has been posted. The
-// next entry starts where the cursor stands, and the ledger moves a cursor only
-// from where the mover saw it; hence no time is charged twice or left out, also
-// when two meters race.
-type Cursor struct {
-	Task      task.ID
-	SKU       SKU
-	ARN       string
-	Size      int64 // reserved: CPU units, MiB or GiB
-	Rate      Rate
-	PriceList string
-	From      time.Time // the charge begins
-
-	Seq    int64     // of the last entry; 0 if there is none
-	To     time.Time // the end of the last entry; From if there is none
-	Amount Money     // of all entries
-	Closed bool      // there will be no more
-	End    time.Time // when the task ended, before rounding up; zero until Closed
-}
-
-// Open returns the cursors of a task whose charge has begun: none is stored yet
-// and nothing is charged.
-func Open(t task.Task, p PriceList) []Cursor {
-	if t.PullStartedAt.IsZero() {
-		return nil
+	within := min(e.Used.Units, e.Units)
+	if e.Units < 0 { // time is taken back
+		within = max(e.Used.Units, e.Units)
 	}
-	from := canonical(t.PullStartedAt)
-	var cs []Cursor
-	for _, r := range Reserved(t) {
-		cs = append(cs, Cursor{
-			Task: t.ID, SKU: r.SKU, ARN: t.ARN, Size: r.Size, Rate: p.Rates[r.SKU], PriceList: p.ID,
-			From: from, To: from,
-		})
-	}
-	return cs
-}
-
-// minimum is the least time that a Linux task is charged for (AWS Fargate
-// pricing page).
-const minimum = time.Minute
-
-// billed returns the time that a task that ran for d is charged for.
-func billed(d time.Duration) time.Duration {
-	whole := d.Truncate(time.Second)
-	if whole < d {
-		whole += time.Second
-	}
-	return max(minimum, whole)
-}
-
-// Advance charges for the time up to to, cut at each hour of the clock, as AWS
-// does. If the cursor is there already or Closed, there is nothing to do.
-func (c Cursor) Advance(to time.Time) (Cursor, []Entry) {
-	var entries []Entry
-	for !c.Closed && c.To.Before(to) {
-		end := c.To.UTC().Truncate(time.Hour).Add(time.Hour)
-		if end.After(to) {
-			end = to
-		}
-		entries = append(entries, c.move(Metered, end))
-	}
-	return c, entries
-}
-
-// Close charges for the time up to end, when the task stopped, rounds up and
-// closes the cursor. Closing again does nothing.
-func (c Cursor) Close(end time.Time) (Cursor, []Entry) {
-	if c.Closed {
-		return c, nil
-	}
-	if end = canonical(end); end.Before(c.From) {
-		end = c.From
-	}
-	c, entries := c.Advance(end)
-	if end.Before(c.To) {
-		entries = append(entries, c.move(Correction, end))
-	}
-	ran := end.Sub(c.From)
-	whole := ran.Truncate(time.Second)
-	if whole < ran {
-		whole += time.Second
-		entries = append(entries, c.move(SecondRoundUp, c.From.Add(whole)))
-	}
-	if whole < minimum {
-		entries = append(entries, c.move(MinimumTopUp, c.From.Add(minimum)))
-	}
-	c.Closed, c.End = true, end
-	return c, entries
-}
-
-// move moves c to to and returns the entry that says so.
-func (c *Cursor) move(kind Kind, to time.Time) Entry {
-	to = canonical(to)
-	total := charge(c.SKU, c.Size, c.Rate, to.Sub(c.From))
-	c.Seq++
-	e := Entry{
-		ID: entryID(kind, c.Task, c.SKU, c.Seq), Task: c.Task, Account: account(c.ARN), SKU: c.SKU, Seq: c.Seq, Kind: kind,
-		From: c.To, To: to, Units: c.Size * int64(to.Sub(c.To)), Rate: c.Rate, PriceList: c.PriceList, Amount: total - c.Amount,
-	}
-	c.To, c.Amount = to, total
-	return e
-}
-
-// account returns the account in an ARN, which is its fifth part.
-func account(arn string) string {
-	if parts := strings.SplitN(arn, ":", 6); len(parts) == 6 {
-		return parts[4]
-	}
-	return "unknown"
-}
-
-// canonical returns t so that equal times are equal in every bit: cursors are
-// compared with ==.
-func canonical(t time.Time) time.Time { return t.Round(0).UTC() }
-
-// Rewound returns c as it was when it was opened.
-func (c Cursor) Rewound() Cursor {
-	c.Seq, c.To, c.Amount, c.Closed, c.End = 0, c.From, 0, false, time.Time{}
-	return c
-}
-
-// Replay moves c as e says it moved, and fails if e is not the entry that c
-// would make now.
-func (c *Cursor) Replay(e Entry) error {
-	switch e.Kind {
-	case Metered:
-		if !e.To.After(c.To) || e.To.After(c.To.Truncate(time.Hour).Add(time.Hour)) {
-			return fmt.Errorf("goes from %s to %s, which is not time that passed within one hour of the clock", e.From, e.To)
-		}
-	case SecondRoundUp, MinimumTopUp:
-		if e.To.Sub(c.From)%time.Second != 0 || e.Kind == MinimumTopUp && e.To.Sub(c.From) != minimum {
-			return fmt.Errorf("rounds up to %s, which is not a whole time", e.To.Sub(c.From))
+	unit, over := skus[e.SKU].time, e.Used.Units-within
+	ps = append(ps, Posting{"reserved:" + string(e.SKU), unit, -e.Units})
+	for _, p := range []Posting{
+		{"used:" + string(e.SKU), unit, within}, {"waste:" + string(e.SKU), unit, e.Units - within},
+		{"overage:" + string(e.SKU), unit, over}, {"burst:" + string(e.SKU), unit, -over},
+	} {
+		if p.Amount != 0 {
+			ps = append(ps, p)
 		}
 	}
-	if want := c.move(e.Kind, e.To); want != e {
-		return fmt.Errorf("is %+v and must be %+v", e, want)
-	}
-	return nil
+	return ps
 }
 
-// Agrees checks that c stands where its replayed entries led, and that a closed
-// cursor charges for the time that its End says.
-func (c Cursor) Agrees(replayed Cursor) error {
-	if c.Seq != replayed.Seq || !c.To.Equal(replayed.To) || c.Amount != replayed.Amount {
-		return fmt.Errorf("stands at entry %d, %s, %s USD and its entries lead to %d, %s, %s USD",
-			c.Seq, c.To, c.Amount, replayed.Seq, replayed.To, replayed.Amount)
+// Reverse returns the entry that takes e back, whole: money, units and what was
+// used. It is booked when e was, or now if the books are closed until later than
+// that. There can be one for each entry; that of a Reversal is a fault.Conflict.
+func (e Entry) Reverse(reason string, closed, now time.Time) (Entry, error) {
+	if e.Kind == Reversal {
+		return Entry{}, fault.New(fault.Conflict, "entry %s is a reversal itself, of %s", e.ID, e.Ref)
 	}
-	if c.Closed && c.To.Sub(c.From) != billed(c.End.Sub(c.From)) {
-		return fmt.Errorf("is closed after %s and charges for %s", c.End.Sub(c.From), c.To.Sub(c.From))
-	}
-	return nil
+	r := e
+	r.ID, r.Seq, r.Kind = entryID(Reversal, e.Task, e.SKU, -e.Seq), -e.Seq, Reversal
+	r.Units, r.Amount = -e.Units, -e.Amount
+	r.Used.Units = -e.Used.Units
+	r.Booked = Terms{Closed: closed, Now: now}.book(e.Booked)
+	r.Ref, r.Reason = e.ID, reason
+	return r, nil
 }

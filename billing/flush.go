@@ -2,6 +2,7 @@ package billing
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -77,6 +78,43 @@ func (m *Meter) lastSample(ctx context.Context, id task.ID) (task.Sample, error)
 	return samples[len(samples)-1], nil
 }
 
+// terms returns what charges of mt follow from: prices, its samples in the ledger,
+// and what is closed.
+func (m *Meter) terms(ctx context.Context, mt *metered) (Terms, error) {
+	closed, err := m.Ledger.Closed(ctx)
+	if err != nil {
+		return Terms{}, err
+	}
+	start, from := mt.task.PullStartedAt, time.Time{}
+	for _, c := range mt.cursors {
+		if from.IsZero() || c.Measured.Before(from) {
+			start, from = c.From, c.Measured
+		}
+	}
+	samples, err := m.samplesFrom(ctx, mt.task.ID, start, from)
+	return Terms{
+		Prices: m.Prices, Closed: closed, Now: m.Clock().Wall,
+		Used: func(k SKU, from, to time.Time) (int64, time.Time) { return Used(k, start, samples, from, to) },
+	}, err
+}
+
+// samplesFrom returns the samples of a task in the ledger from a time on, and the
+// one before that.
+func (m *Meter) samplesFrom(ctx context.Context, id task.ID, start, from time.Time) ([]task.Sample, error) {
+	near := from.Add(-samplesBack)
+	chunks, err := m.Ledger.Usage(ctx, id, near, time.Time{})
+	if err == nil && from.After(start) && near.After(start) && (len(chunks) == 0 || chunks[0].From.After(from)) {
+		chunks, err = m.Ledger.Usage(ctx, id, time.Time{}, time.Time{}) // There is a gap, and the one before it is needed.
+	}
+	if err != nil {
+		return nil, err
+	}
+	return unpackAll(chunks)
+}
+
+// samplesBack is how far before a time the sample before it is usually found.
+const samplesBack = time.Minute
+
 // store writes what mts have sampled.
 func (m *Meter) store(ctx context.Context, mts ...*metered) error {
 	var all []Chunk
@@ -133,9 +171,23 @@ func (m *Meter) postHour(ctx context.Context, mt *metered, now task.Instant) err
 	if err != nil || mt == nil {
 		return err
 	}
-	hour := mt.task.Time(now).Truncate(time.Hour)
-	return m.post(ctx, mt, func(c Cursor) (Cursor, []Entry) { return c.Advance(hour) })
+	at := mt.task.Time(now)
+	hour := at.Truncate(time.Hour)
+	if !slices.ContainsFunc(mt.cursors, func(c Cursor) bool { return c.To.Before(hour) }) {
+		return nil
+	}
+	if at.Sub(later(hour, mt.begun)) < samplePatience && mt.series.reached().Before(hour) {
+		return nil
+	}
+	return m.post(ctx, mt, func(c Cursor, t Terms) (Cursor, []Entry, error) {
+		c, entries := c.Advance(hour, t)
+		return c, entries, nil
+	})
 }
+
+// samplePatience is how long the entry of an hour waits for the sample that says
+// what was used until the end of it.
+const samplePatience = 30 * time.Second
 
 // closing is how long a Meter that ends waits for slow gauges and for the ledger.
 const closing = 2 * time.Second

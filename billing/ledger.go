@@ -15,7 +15,8 @@ type Ledger interface {
 	// elsewhere than at Old is refused with fault.Conflict and nothing of the
 	// call is written, except that a Move that was made before, exactly so, is
 	// passed over. An entry whose ID is there with another body is an error of
-	// kind fault.Internal: the books are wrong.
+	// kind fault.Internal: the books are wrong. An entry that is booked in a
+	// closed period is refused with fault.Conflict.
 	Post(ctx context.Context, seq task.Seq, moves []Move) error
 
 	// Position returns how far the journal was read, 0 in the beginning.
@@ -24,7 +25,11 @@ type Ledger interface {
 	// Cursors returns a task's cursors, by SKU; none if its charge has not begun.
 	Cursors(ctx context.Context, id task.ID) ([]Cursor, error)
 
-	// Entries returns a task's entries, by SKU and Seq.
+	// Closed returns until when periods are closed; zero if none is.
+	Closed(ctx context.Context) (time.Time, error)
+
+	// Entries returns a task's entries by SKU: those of the meter by Seq, then
+	// those that take one of them back, in the order of what they take back.
 	Entries(ctx context.Context, id task.ID) ([]Entry, error)
 
 	// PutUsage stores chunks. One of the same task and From is replaced.

@@ -45,7 +45,7 @@ type Config struct {
 	Journal Journal
 	Ledger  Ledger
 	Probe   Probe
-	Prices  PriceList
+	Prices  Prices
 	Clock   func() task.Instant
 	Log     *zap.Logger
 }
@@ -76,6 +76,7 @@ type Meter struct {
 type metered struct {
 	series  *series
 	stop    context.CancelFunc // its sampler
+	begun   time.Time          // when sampling began, on the task's time line
 	task    task.Task          // belongs to Run, as do cursors
 	cursors []Cursor           // nil: to be read from the ledger
 }
@@ -210,7 +211,17 @@ func (m *Meter) handle(ctx context.Context, t task.Task) error {
 	if err := m.store(ctx, mt); err != nil {
 		return err
 	}
-	if err := m.post(ctx, mt, func(c Cursor) (Cursor, []Entry) { return c.Close(t.StoppedAt) }); err != nil {
+	if err := m.post(ctx, mt, func(c Cursor, terms Terms) (Cursor, []Entry, error) {
+		var past []Entry
+		if c.NeedsPast(t.StoppedAt) {
+			var err error
+			if past, err = m.Ledger.Entries(ctx, t.ID); err != nil {
+				return c, nil, err
+			}
+		}
+		c, entries := c.Close(t.StoppedAt, terms, past)
+		return c, entries, nil
+	}); err != nil {
 		return err
 	}
 	m.forget(t.ID)
@@ -249,7 +260,7 @@ func (m *Meter) open(ctx context.Context, t task.Task) (*metered, error) {
 		mt.cursors = cursors
 		return mt, nil
 	}
-	mt = &metered{task: t, cursors: cursors, series: &series{id: t.ID}, stop: func() {}}
+	mt = &metered{task: t, cursors: cursors, series: &series{id: t.ID}, stop: func() {}, begun: t.Time(m.Clock())}
 	if mt.series.last, err = m.lastSample(ctx, t.ID); err != nil {
 		return nil, err
 	}
@@ -274,12 +285,19 @@ func closed(cs []Cursor) bool {
 }
 
 // post moves the cursors of mt that f moves.
-func (m *Meter) post(ctx context.Context, mt *metered, f func(Cursor) (Cursor, []Entry)) error {
+func (m *Meter) post(ctx context.Context, mt *metered, f func(Cursor, Terms) (Cursor, []Entry, error)) error {
+	terms, err := m.terms(ctx, mt)
+	if err != nil {
+		return err
+	}
 	var moves []Move
 	next := make([]Cursor, len(mt.cursors))
 	for i, c := range mt.cursors {
 		var entries []Entry
-		if next[i], entries = f(c); next[i] != c {
+		if next[i], entries, err = f(c, terms); err != nil {
+			return err
+		}
+		if next[i] != c {
 			moves = append(moves, Move{Old: c, New: next[i], Entries: entries})
 		}
 	}

@@ -31,22 +31,23 @@ const (
 type sku struct {
 	per         int64  // smallest units in one unit that has a price
 	unit        string // of quantities
+	time        string // the unit of postings: size × nanoseconds
 	noun        string // of the resource
 	description string
 }
 
 // skus tells of each SKU. A GB on the price list is 1024 MiB.
 var skus = map[SKU]sku{
-	VCPU:      {1024, "vCPU-Hours", "vCPU", "AWS Fargate - vCPU"},
-	Memory:    {1024, "GB-Hours", "GB", "AWS Fargate - Memory"},
-	ArmVCPU:   {1024, "vCPU-Hours", "vCPU", "AWS Fargate - ARM - vCPU"},
-	ArmMemory: {1024, "GB-Hours", "GB", "AWS Fargate - ARM - Memory"},
-	Storage:   {1, "GB-Hours", "GB", "AWS Fargate - Ephemeral Storage above 20 GB"},
+	VCPU:      {1024, "vCPU-Hours", CPUTime, "vCPU", "AWS Fargate - vCPU"},
+	Memory:    {1024, "GB-Hours", MemoryTime, "GB", "AWS Fargate - Memory"},
+	ArmVCPU:   {1024, "vCPU-Hours", CPUTime, "vCPU", "AWS Fargate - ARM - vCPU"},
+	ArmMemory: {1024, "GB-Hours", MemoryTime, "GB", "AWS Fargate - ARM - Memory"},
+	Storage:   {1, "GB-Hours", StorageTime, "GB", "AWS Fargate - Ephemeral Storage above 20 GB"},
 
-	SpotVCPU:      {1024, "vCPU-Hours", "vCPU", "AWS Fargate Spot - vCPU"},
-	SpotMemory:    {1024, "GB-Hours", "GB", "AWS Fargate Spot - Memory"},
-	SpotArmVCPU:   {1024, "vCPU-Hours", "vCPU", "AWS Fargate Spot - ARM - vCPU"},
-	SpotArmMemory: {1024, "GB-Hours", "GB", "AWS Fargate Spot - ARM - Memory"},
+	SpotVCPU:      {1024, "vCPU-Hours", CPUTime, "vCPU", "AWS Fargate Spot - vCPU"},
+	SpotMemory:    {1024, "GB-Hours", MemoryTime, "GB", "AWS Fargate Spot - Memory"},
+	SpotArmVCPU:   {1024, "vCPU-Hours", CPUTime, "vCPU", "AWS Fargate Spot - ARM - vCPU"},
+	SpotArmMemory: {1024, "GB-Hours", MemoryTime, "GB", "AWS Fargate Spot - ARM - Memory"},
 }
 
 // rank is k's place in a bill.
@@ -91,6 +92,15 @@ func Reserved(t task.Task) []Reservation {
 	return rs
 }
 
+// Prices says what things cost, and when.
+type Prices interface {
+	// At returns what a SKU costs at a time, by which price list, and when the
+	// next list begins that is known of; zero if there is none. A SKU that the
+	// list does not have costs nothing. The answer for a time may change when a
+	// list is added, but a list never changes.
+	At(k SKU, when time.Time) (rate Rate, list string, until time.Time)
+}
+
 // PriceList is what things cost in a region from some day on. A list does not
 // change once a task was charged by it; another price is another list.
 type PriceList struct {
@@ -100,6 +110,14 @@ type PriceList struct {
 	Source        string       `json:"source"`
 	Rates         map[SKU]Rate `json:"-"`
 }
+
+// At is Prices: p holds at any time.
+func (p PriceList) At(k SKU, _ time.Time) (rate Rate, list string, until time.Time) {
+	return p.Rates[k], p.ID, time.Time{}
+}
+
+// List returns p if that is its ID.
+func (p PriceList) List(id string) (PriceList, bool) { return p, id == p.ID }
 
 // BuiltIn returns the price list that comes with Berth: Linux in us-east-1.
 func BuiltIn() PriceList {
@@ -135,7 +153,10 @@ func charge(k SKU, size int64, r Rate, d time.Duration) Money {
 
 // quantity returns size × d in unit-hours with ten decimals, as AWS bills do.
 func quantity(k SKU, size int64, d time.Duration) string {
-	n, _ := muldiv(int64(d), size*1e10, skus[k].per*int64(time.Hour))
+	n, _ := muldiv(int64(d.Abs()), size*1e10, skus[k].per*int64(time.Hour))
+	if d < 0 {
+		n = -n
+	}
 	return decimal(n, 10)
 }
 

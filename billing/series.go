@@ -82,6 +82,13 @@ func (s *series) end(at time.Time, final *task.Counters) {
 	s.append(task.Sample{At: at, Counters: *final})
 }
 
+// reached returns when the last sample was taken.
+func (s *series) reached() time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.last.At
+}
+
 func (s *series) append(sample task.Sample) {
 	if s.n == chunkSamples {
 		if s.dirty {

@@ -1,11 +1,14 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
+	"time"
 
 	"berth/billing"
 	"berth/fault"
@@ -20,10 +23,18 @@ const settingMeter = "meter"
 // Post is part of billing.Ledger: everything in one transaction.
 func (s *Store) Post(ctx context.Context, seq task.Seq, moves []billing.Move) error {
 	return s.write(ctx, func(tx *sql.Tx) error {
+		var entries []billing.Entry
 		for _, mv := range moves {
-			if err := move(ctx, tx, mv); err != nil {
+			moved, err := move(ctx, tx, mv)
+			if err != nil {
 				return err
 			}
+			if moved {
+				entries = append(entries, mv.Entries...)
+			}
+		}
+		if err := s.enter(ctx, tx, entries); err != nil {
+			return err
 		}
 		_, err := tx.ExecContext(ctx, `INSERT INTO settings (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE
 				SET value = excluded.value WHERE CAST(excluded.value AS INTEGER) > CAST(value AS INTEGER)`,
@@ -35,79 +46,76 @@ func (s *Store) Post(ctx context.Context, seq task.Seq, moves []billing.Move) er
 	})
 }
 
-// move moves one cursor and writes its entries.
-func move(ctx context.Context, tx *sql.Tx, mv billing.Move) error {
-	for _, e := range mv.Entries {
-		var hash string
-		err := tx.QueryRowContext(ctx, `SELECT hash FROM ledger_entries WHERE id = ?`, e.ID).Scan(&hash)
-		if err == nil && hash != e.Hash() {
-			return fault.New(fault.Internal, "entry %s is there with another body", e.ID)
-		}
-		if err != nil && !errors.Is(err, sql.ErrNoRows) {
-			return fmt.Errorf("read entry %s: %w", e.ID, err)
-		}
+// enter writes entries behind those that are there. The writer calls it.
+func (s *Store) enter(ctx context.Context, tx *sql.Tx, entries []billing.Entry) error {
+	if len(entries) == 0 {
+		return nil
 	}
-	moved, err := compareAndSet(ctx, tx, mv.Old, mv.New)
-	if err != nil || !moved {
-		return err
-	}
-	for _, e := range mv.Entries {
-		if err := insertEntry(ctx, tx, e); err != nil {
+	if s.book == nil {
+		b, err := openBook(ctx, tx)
+		if err != nil {
 			return err
 		}
+		s.book = b
 	}
-	return nil
+	err := s.book.enter(ctx, tx, entries)
+	if err != nil && strings.Contains(err.Error(), periodClosed) {
+		return fault.Wrap(fault.Conflict, err, "an entry is booked in a period that is closed")
+	}
+	return err
 }
 
-// compareAndSet moves a cursor from old to c. moved is false if it stands at c
-// already; if it stands elsewhere, that is a fault.Conflict.
-func compareAndSet(ctx context.Context, tx *sql.Tx, old, c billing.Cursor) (moved bool, err error) {
-	var have billing.Cursor
-	rows, err := tx.QueryContext(ctx, `SELECT `+cursorColumns+` FROM meter_cursors WHERE task = ? AND sku = ?`, c.Task, c.SKU)
-	if err != nil {
-		return false, fmt.Errorf("read cursor: %w", err)
-	}
-	found, err := scanCursors(rows)
-	if err != nil {
-		return false, err
-	}
-	if len(found) == 1 {
-		have = found[0]
-	}
-	if have == c {
-		return false, nil
-	}
-	if have != old {
-		return false, fault.New(fault.Conflict, "the cursor of task %s for %s has moved", c.Task, c.SKU)
+// periodClosed is what the database says to an entry in a closed period.
+const periodClosed = "the period is closed"
+
+// move moves one cursor. moved is false if it was moved so before, with the same
+// entries.
+func move(ctx context.Context, tx *sql.Tx, mv billing.Move) (moved bool, err error) {
+	old, c := mv.Old, mv.New
+	if old == c {
+		return false, unmoved(ctx, tx, mv)
 	}
 	var res sql.Result
 	if old.Task == "" {
-		res, err = tx.ExecContext(ctx, `INSERT INTO meter_cursors (`+cursorColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-			c.Task, c.SKU, c.ARN, c.Size, c.Rate, c.PriceList, nanos(c.From), c.Seq, nanos(c.To), c.Amount, c.Closed, nanos(c.End))
+		res, err = tx.ExecContext(ctx, `INSERT INTO meter_cursors (`+cursorColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+				ON CONFLICT DO NOTHING`, cursorArgs(c)...)
 	} else {
-		res, err = tx.ExecContext(ctx, `UPDATE meter_cursors SET seq = ?, billed_to = ?, amount = ?, closed = ?, end_at = ?
-				WHERE task = ? AND sku = ? AND seq = ? AND billed_to = ?`,
-			c.Seq, nanos(c.To), c.Amount, c.Closed, nanos(c.End), old.Task, old.SKU, old.Seq, nanos(old.To))
+		res, err = tx.ExecContext(ctx, `UPDATE meter_cursors SET rate = ?, price_list = ?, segment_at = ?, segment_amount = ?, seq = ?,
+					billed_to = ?, amount = ?, measured_at = ?, closed = ?, end_at = ?
+				WHERE task = ? AND sku = ? AND arn = ? AND size = ? AND start_at = ? AND rate = ? AND price_list = ? AND segment_at = ?
+					AND segment_amount = ? AND seq = ? AND billed_to = ? AND amount = ? AND measured_at = ? AND closed = ? AND end_at = ?`,
+			append(cursorArgs(c)[cursorFixed:], cursorArgs(old)...)...)
 	}
 	if err != nil {
 		return false, fmt.Errorf("move cursor of task %s for %s: %w", c.Task, c.SKU, err)
 	}
-	n, err := res.RowsAffected()
-	if err == nil && n != 1 {
-		err = fault.New(fault.Conflict, "the cursor of task %s for %s has moved", c.Task, c.SKU)
+	if n, err := res.RowsAffected(); err != nil || n == 1 {
+		return err == nil, err
 	}
-	return err == nil, err
+	return false, unmoved(ctx, tx, mv)
 }
 
-func insertEntry(ctx context.Context, tx *sql.Tx, e billing.Entry) error {
-	if _, err := tx.ExecContext(ctx, `INSERT INTO ledger_entries (`+entryColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-		e.ID, e.Task, e.Account, e.SKU, e.Seq, e.Kind, nanos(e.From), nanos(e.To), e.Units, e.Rate, e.PriceList, e.Amount, e.Hash()); err != nil {
-		return fmt.Errorf("insert entry %s: %w", e.ID, err)
+// unmoved returns nil if the cursor stands at mv.New already, with its entries.
+func unmoved(ctx context.Context, tx *sql.Tx, mv billing.Move) error {
+	rows, err := tx.QueryContext(ctx, `SELECT `+cursorColumns+` FROM meter_cursors WHERE task = ? AND sku = ?`, mv.New.Task, mv.New.SKU)
+	if err != nil {
+		return fmt.Errorf("read cursor: %w", err)
 	}
-	for _, p := range e.Postings() {
-		if _, err := tx.ExecContext(ctx, `INSERT INTO ledger_postings (entry, account, unit, amount) VALUES (?, ?, ?, ?)`,
-			e.ID, p.Account, p.Unit, p.Amount); err != nil {
-			return fmt.Errorf("insert posting of entry %s: %w", e.ID, err)
+	found, err := scanCursors(rows)
+	if err != nil {
+		return err
+	}
+	if len(found) != 1 || found[0] != mv.New {
+		return fault.New(fault.Conflict, "the cursor of task %s for %s has moved", mv.New.Task, mv.New.SKU)
+	}
+	for _, e := range mv.Entries {
+		var have []byte
+		err := tx.QueryRowContext(ctx, `SELECT hash FROM ledger_entries WHERE id = ?`, e.ID).Scan(&have)
+		if err != nil && !errors.Is(err, sql.ErrNoRows) {
+			return fmt.Errorf("read entry %s: %w", e.ID, err)
+		}
+		if hash := e.Hash(); !bytes.Equal(have, hash[:]) {
+			return fault.New(fault.Internal, "entry %s is there with another body", e.ID)
 		}
 	}
 	return nil
@@ -137,14 +145,14 @@ func (s *Store) Cursors(ctx context.Context, id task.ID) ([]billing.Cursor, erro
 
 // Entries is part of billing.Ledger.
 func (s *Store) Entries(ctx context.Context, id task.ID) ([]billing.Entry, error) {
-	rows, err := s.reader().QueryContext(ctx, `SELECT `+entryColumns+` FROM ledger_entries WHERE task = ? ORDER BY sku, seq`, id)
+	rows, err := s.reader().QueryContext(ctx, `SELECT `+entryColumns+` FROM ledger_entries WHERE task = ? ORDER BY sku, seq < 0, abs(seq)`, id)
 	if err != nil {
 		return nil, fmt.Errorf("read entries of task %s: %w", id, err)
 	}
 	defer rows.Close()
 	var es []billing.Entry
 	for rows.Next() {
-		e, _, err := scanEntry(rows)
+		e, _, _, err := scanEntry(rows)
 		if err != nil {
 			return nil, err
 		}
@@ -153,31 +161,56 @@ func (s *Store) Entries(ctx context.Context, id task.ID) ([]billing.Entry, error
 	return es, rows.Err()
 }
 
+// Closed is part of billing.Ledger.
+func (s *Store) Closed(ctx context.Context) (time.Time, error) {
+	var until int64
+	err := s.reader().QueryRowContext(ctx, `SELECT coalesce(max(to_at), 0) FROM ledger_periods`).Scan(&until)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("read closed periods: %w", err)
+	}
+	return timeOf(until), nil
+}
+
 const (
-	cursorColumns = `task, sku, arn, size, rate, price_list, start_at, seq, billed_to, amount, closed, end_at`
-	entryColumns  = `id, task, account, sku, seq, kind, from_at, to_at, units, rate, price_list, amount, hash`
+	cursorColumns = `task, sku, arn, size, start_at, rate, price_list, segment_at, segment_amount, seq, billed_to, amount, measured_at, closed, end_at`
+	cursorFixed   = 5 // of these, how many never change
+
+	entryColumns = `n, id, task, account, sku, seq, kind, from_at, to_at, units, rate, price_list, amount, booked_at, used, measured_at, ref, reason, hash`
 )
+
+// cursorArgs returns the values of cursorColumns.
+func cursorArgs(c billing.Cursor) []any {
+	return []any{
+		string(c.Task), string(c.SKU), c.ARN, c.Size, nanos(c.From), int64(c.Rate), c.PriceList, nanos(c.SegmentFrom), int64(c.SegmentAmount),
+		c.Seq, nanos(c.To), int64(c.Amount), nanos(c.Measured), c.Closed, nanos(c.End),
+	}
+}
 
 func scanCursors(rows *sql.Rows) ([]billing.Cursor, error) {
 	defer rows.Close()
 	var cs []billing.Cursor
 	for rows.Next() {
 		var c billing.Cursor
-		var from, to, end int64
-		if err := rows.Scan(&c.Task, &c.SKU, &c.ARN, &c.Size, &c.Rate, &c.PriceList, &from, &c.Seq, &to, &c.Amount, &c.Closed, &end); err != nil {
+		var from, segment, to, measured, end int64
+		if err := rows.Scan(&c.Task, &c.SKU, &c.ARN, &c.Size, &from, &c.Rate, &c.PriceList, &segment, &c.SegmentAmount,
+			&c.Seq, &to, &c.Amount, &measured, &c.Closed, &end); err != nil {
 			return nil, fmt.Errorf("scan cursor: %w", err)
 		}
-		c.From, c.To, c.End = timeOf(from), timeOf(to), timeOf(end)
+		c.From, c.SegmentFrom, c.To, c.Measured, c.End = timeOf(from), timeOf(segment), timeOf(to), timeOf(measured), timeOf(end)
 		cs = append(cs, c)
 	}
 	return cs, rows.Err()
 }
 
-func scanEntry(rows *sql.Rows) (e billing.Entry, hash string, err error) {
-	var from, to int64
-	if err := rows.Scan(&e.ID, &e.Task, &e.Account, &e.SKU, &e.Seq, &e.Kind, &from, &to, &e.Units, &e.Rate, &e.PriceList, &e.Amount, &hash); err != nil {
-		return e, "", fmt.Errorf("scan entry: %w", err)
+func scanEntry(rows *sql.Rows) (e billing.Entry, n int64, hash []byte, err error) {
+	var from, to, booked, measured int64
+	var used sql.NullInt64
+	var ref sql.NullString
+	if err := rows.Scan(&n, &e.ID, &e.Task, &e.Account, &e.SKU, &e.Seq, &e.Kind, &from, &to, &e.Units, &e.Rate, &e.PriceList, &e.Amount,
+		&booked, &used, &measured, &ref, &e.Reason, &hash); err != nil {
+		return e, 0, nil, fmt.Errorf("scan entry: %w", err)
 	}
-	e.From, e.To = timeOf(from), timeOf(to)
-	return e, hash, nil
+	e.From, e.To, e.Booked, e.Measured = timeOf(from), timeOf(to), timeOf(booked), timeOf(measured)
+	e.Used, e.Ref = billing.UsedUnits{Units: used.Int64, Known: used.Valid}, ref.String
+	return e, n, hash, nil
 }

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"errors"
@@ -35,9 +36,30 @@ type cursorKey struct {
 	task, sku string
 }
 
-// progress is a cursor, and where its entries have led so far.
+// progress is a cursor, where its entries have led so far, and those that came
+// before their turn.
 type progress struct {
-	stored, worked billing.Cursor
+	stored billing.Cursor
+	replay *billing.Replay
+	early  map[int64]billing.Entry // by Seq
+}
+
+// take takes e and those that waited for it.
+func (p *progress) take(e billing.Entry) error {
+	if e.Seq != p.replay.Seq()+1 {
+		if p.early == nil {
+			p.early = make(map[int64]billing.Entry)
+		}
+		p.early[e.Seq] = e
+		return nil
+	}
+	for ok := true; ok; e, ok = p.early[p.replay.Seq()+1] {
+		if err := p.replay.Take(e); err != nil {
+			return fmt.Errorf("ledger entry %s: %w", e.ID, err)
+		}
+		delete(p.early, e.Seq)
+	}
+	return nil
 }
 
 func allCursors(ctx context.Context, tx *sql.Tx) (map[cursorKey]*progress, error) {
@@ -51,19 +73,19 @@ func allCursors(ctx context.Context, tx *sql.Tx) (map[cursorKey]*progress, error
 	}
 	all := make(map[cursorKey]*progress, len(cs))
 	for _, c := range cs {
-		all[cursorKey{string(c.Task), string(c.SKU)}] = &progress{stored: c, worked: c.Rewound()}
+		all[cursorKey{string(c.Task), string(c.SKU)}] = &progress{stored: c, replay: billing.NewReplay(c)}
 	}
 	return all, nil
 }
 
 func verifyEntries(ctx context.Context, tx *sql.Tx, cursors map[cursorKey]*progress) error {
-	rows, err := tx.QueryContext(ctx, `SELECT `+entryColumns+` FROM ledger_entries ORDER BY task, sku, seq`)
+	rows, err := tx.QueryContext(ctx, `SELECT `+entryColumns+` FROM ledger_entries ORDER BY n`)
 	if err != nil {
 		return fmt.Errorf("read entries: %w", err)
 	}
 	defer rows.Close()
 	for rows.Next() {
-		e, hash, err := scanEntry(rows)
+		e, _, stored, err := scanEntry(rows)
 		if err != nil {
 			return err
 		}
@@ -71,40 +93,41 @@ func verifyEntries(ctx context.Context, tx *sql.Tx, cursors map[cursorKey]*progr
 		if p == nil {
 			return fmt.Errorf("ledger entry %s has no cursor", e.ID)
 		}
-		if e.Hash() != hash {
+		if hash := e.Hash(); !bytes.Equal(hash[:], stored) {
 			return fmt.Errorf("ledger entry %s is not what its hash says", e.ID)
 		}
-		if err := p.worked.Replay(e); err != nil {
-			return fmt.Errorf("ledger entry %s: %w", e.ID, err)
+		if e.Kind == billing.Reversal {
+			continue
+		}
+		if err := p.take(e); err != nil {
+			return err
 		}
 	}
 	if err := rows.Err(); err != nil {
 		return fmt.Errorf("read entries: %w", err)
 	}
 	for _, p := range cursors {
-		if err := p.stored.Agrees(p.worked); err != nil {
-			return fmt.Errorf("cursor of task %s for %s: %w", p.stored.Task, p.stored.SKU, err)
+		if err := p.replay.Check(p.stored); err != nil {
+			return fmt.Errorf("cursor of task %s for %s %w", p.stored.Task, p.stored.SKU, err)
 		}
 	}
 	return nil
 }
 
-// verifyPostings checks that each entry has the two sides that it must have.
+// verifyPostings checks that each entry has the sides that it must have.
 func verifyPostings(ctx context.Context, tx *sql.Tx) error {
 	var culprit string
 	err := tx.QueryRowContext(ctx, `SELECT e.id FROM ledger_entries e WHERE
-			(SELECT count(*) FROM ledger_postings p WHERE p.entry = e.id) <> 2
-			OR (SELECT sum(amount) FROM ledger_postings p WHERE p.entry = e.id) <> 0
-			OR NOT EXISTS (SELECT 1 FROM ledger_postings p WHERE p.entry = e.id AND p.unit = 'USD'
-				AND p.account = 'asset:unbilled:' || e.account AND p.amount = e.amount)
-			OR NOT EXISTS (SELECT 1 FROM ledger_postings p WHERE p.entry = e.id AND p.unit = 'USD'
-				AND p.account = 'income:' || e.sku AND p.amount = -e.amount)
-			ORDER BY e.id LIMIT 1`).Scan(&culprit)
+			EXISTS (SELECT sum(amount) FROM ledger_postings p JOIN ledger_accounts a ON a.id = p.account WHERE p.entry = e.n
+				GROUP BY a.unit HAVING sum(amount) <> 0)
+			OR NOT EXISTS (SELECT 1 FROM ledger_postings p JOIN ledger_accounts a ON a.id = p.account WHERE p.entry = e.n
+				AND a.name = 'asset:unbilled:' || e.account AND p.amount = e.amount)
+			ORDER BY e.n LIMIT 1`).Scan(&culprit)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
 		return nil
 	case err != nil:
 		return fmt.Errorf("read postings: %w", err)
 	}
-	return fmt.Errorf("the postings of ledger entry %s are not its two sides", culprit)
+	return fmt.Errorf("the postings of ledger entry %s are not its sides", culprit)
 }

@@ -6,6 +6,7 @@ import (
 	"embed"
 	"fmt"
 	"io/fs"
+	"path"
 )
 
 //go:embed migrations/*.sql
@@ -32,24 +33,35 @@ func migrate(ctx context.Context, db *sql.DB, migrations fs.FS) error {
 			return err
 		}
 		version := fmt.Sprintf("PRAGMA user_version = %d", have+i+1)
-		if err := inTx(ctx, db, string(script), version); err != nil {
+		if err := inTx(ctx, db, string(script), carry[path.Base(file)], version); err != nil {
 			return fmt.Errorf("%s: %w", file, err)
 		}
 	}
 	return nil
 }
 
-func inTx(ctx context.Context, db *sql.DB, statements ...string) error {
+// carry is what a migration does after its script and SQL cannot say.
+var carry = map[string]func(context.Context, *sql.Tx) error{
+	"0005_ledger.sql": carryLedger,
+}
+
+func inTx(ctx context.Context, db *sql.DB, script string, then func(context.Context, *sql.Tx) error, version string) error {
 	tx, err := db.BeginTx(ctx, nil)
 	if err != nil {
 		return err
 	}
 	defer tx.Rollback() // does nothing after Commit
 
-	for _, s := range statements {
-		if _, err := tx.ExecContext(ctx, s); err != nil {
+	if _, err := tx.ExecContext(ctx, script); err != nil {
+		return err
+	}
+	if then != nil {
+		if err := then(ctx, tx); err != nil {
 			return err
 		}
+	}
+	if _, err := tx.ExecContext(ctx, version); err != nil {
+		return err
 	}
 	return tx.Commit()
 }

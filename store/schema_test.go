@@ -2,7 +2,9 @@ package store
 
 import (
 	"context"
+	"crypto/sha256"
 	"database/sql"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -14,6 +16,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"berth/billing"
 )
 
 const (
@@ -67,6 +71,42 @@ var migrationTests = map[string]struct {
 	"0004_security_groups.sql": {
 		after: map[string]string{`SELECT count(*) FROM security_groups`: "0"},
 	},
+	"0005_ledger.sql": {
+		before: oldLedger(),
+		after: map[string]string{
+			`SELECT group_concat(n || ' ' || kind || ' ' || booked_at || ' ' || coalesce(used, '-') || ' ' || measured_at, ', ' ORDER BY n) FROM ledger_entries`: "0 METER 1000000000 - 3600000000000, 1 CORRECTION 3550000000000 - 3550000000000",
+			`SELECT seq || ' ' || segment_at || ' ' || segment_amount || ' ' || measured_at || ' ' || closed FROM meter_cursors`:                                 "2 1000000000 9978 3550000000000 1",
+			`SELECT group_concat(a.name || ' ' || p.amount, ', ' ORDER BY p.entry, a.id) FROM ledger_postings p JOIN ledger_accounts a ON a.id = p.account`:      "asset:unbilled:000000000000 10119, income:Fargate-vCPU-Hours:perCPU -10119, asset:unbilled:000000000000 -141, income:Fargate-vCPU-Hours:perCPU 141",
+			`SELECT count(*) FROM sqlite_schema WHERE name LIKE 'old%'`:                                                                                          "0",
+		},
+	},
+}
+
+// oldLedger is a ledger as schema 4 has it, of one task that ended before the
+// meter thought so.
+func oldLedger() []string {
+	id := func(kind string, seq int) string {
+		sum := sha256.Sum256(fmt.Appendf(nil, "%s|%s|%s|%d", kind, someTask, billing.VCPU, seq))
+		return hex.EncodeToString(sum[:16])
+	}
+	statements := []string{`INSERT INTO meter_cursors VALUES ('` + someTask + `', '` + string(billing.VCPU) + `', 'arn:aws:ecs:us-east-1:000000000000:task/default/x',
+		256, 404800000, 'list', 1000000000, 2, 3550000000000, 9978, 1, 3550000000000)`}
+	for i, e := range []struct {
+		kind                    string
+		from, to, units, amount int64
+	}{
+		{"METER", 1e9, 3600e9, 256 * 3599e9, 10119},
+		{"CORRECTION", 3600e9, 3550e9, -256 * 50e9, -141},
+	} {
+		id := id(e.kind, i+1)
+		body := fmt.Sprintf("v1|%s|%s|000000000000|%s|%d|%s|%d|%d|%d|404800000|list|%d", id, someTask, billing.VCPU, i+1, e.kind, e.from, e.to, e.units, e.amount)
+		statements = append(statements,
+			fmt.Sprintf(`INSERT INTO ledger_entries VALUES ('%s', '%s', '000000000000', '%s', %d, '%s', %d, %d, %d, 404800000, 'list', %d, '%x')`,
+				id, someTask, billing.VCPU, i+1, e.kind, e.from, e.to, e.units, e.amount, sha256.Sum256([]byte(body))),
+			fmt.Sprintf(`INSERT INTO ledger_postings VALUES ('%s', 'asset:unbilled:000000000000', 'USD', %d)`, id, e.amount),
+			fmt.Sprintf(`INSERT INTO ledger_postings VALUES ('%s', 'income:%s', 'USD', %d)`, id, billing.VCPU, -e.amount))
+	}
+	return statements
 }
 
 // Ensure each migration keeps what was there, and has a test that says so.

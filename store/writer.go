@@ -134,6 +134,7 @@ func (s *Store) transact(group []*write) error {
 	switch {
 	case err == nil:
 		if err = tx.Commit(); err == nil {
+			s.book.committed()
 			return nil
 		}
 		err = fault.Wrap(fault.Unavailable, fmt.Errorf("commit: %w", err),
@@ -145,6 +146,7 @@ func (s *Store) transact(group []*write) error {
 		err = fault.Wrap(fault.Unavailable, err, "the server cannot write to its disk now; nothing was changed")
 		s.refuse(err)
 	}
+	s.book = nil
 	s.Log.Error("group of writes not committed", zap.Int("writes", len(group)), zap.Error(err))
 	return err
 }
@@ -169,9 +171,10 @@ func (s *Store) run(group []*write) (_ *sql.Tx, err error) {
 		if _, err := tx.ExecContext(ctx, `SAVEPOINT one`); err != nil {
 			return nil, fmt.Errorf("savepoint: %w", err)
 		}
-		told := len(s.telling)
+		told, mark := len(s.telling), s.book.mark()
 		if w.err = w.try(tx); w.err != nil {
 			s.telling = s.telling[:told]
+			s.book.rollBack(mark)
 			if diskFailed(w.err) {
 				return nil, w.err
 			}

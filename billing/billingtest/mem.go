@@ -19,45 +19,46 @@ import (
 type Mem struct {
 	mu      sync.Mutex
 	seq     task.Seq
-	cursors map[key]billing.Cursor
-	entries map[string]billing.Entry // by ID
+	closed  time.Time
+	cursors map[task.ID]map[billing.SKU]billing.Cursor
+	entries map[task.ID]map[string]billing.Entry // by ID
 	chunks  map[task.ID][]billing.Chunk
 }
 
 var _ billing.Ledger = (*Mem)(nil)
 
-type key struct {
-	id  task.ID
-	sku billing.SKU
-}
-
 func (m *Mem) Post(_ context.Context, seq task.Seq, moves []billing.Move) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.cursors == nil {
-		m.cursors, m.entries = make(map[key]billing.Cursor), make(map[string]billing.Entry)
+		m.cursors, m.entries = make(map[task.ID]map[billing.SKU]billing.Cursor), make(map[task.ID]map[string]billing.Entry)
 	}
 	var news []billing.Move
 	for _, mv := range moves {
-		k := key{mv.New.Task, mv.New.SKU}
-		have := m.cursors[k]
-		for _, e := range mv.Entries {
-			if old, ok := m.entries[e.ID]; ok && old.Hash() != e.Hash() {
-				return fault.New(fault.Internal, "entry %s is there with another body", e.ID)
-			}
-		}
-		if have == mv.New {
-			continue
-		}
-		if have != mv.Old {
+		have := m.cursors[mv.New.Task][mv.New.SKU]
+		if have != mv.New && have != mv.Old {
 			return fault.New(fault.Conflict, "the cursor of %s, %s has moved", mv.New.Task, mv.New.SKU)
 		}
-		news = append(news, mv)
+		for _, e := range mv.Entries {
+			if old, ok := m.entries[e.Task][e.ID]; ok && old.Hash() != e.Hash() {
+				return fault.New(fault.Internal, "entry %s is there with another body", e.ID)
+			}
+			if e.Booked.Before(m.closed) && have != mv.New {
+				return fault.New(fault.Conflict, "entry %s is booked in a closed period", e.ID)
+			}
+		}
+		if have != mv.New {
+			news = append(news, mv)
+		}
 	}
 	for _, mv := range news {
-		m.cursors[key{mv.New.Task, mv.New.SKU}] = mv.New
+		id := mv.New.Task
+		if m.cursors[id] == nil {
+			m.cursors[id], m.entries[id] = make(map[billing.SKU]billing.Cursor), make(map[string]billing.Entry)
+		}
+		m.cursors[id][mv.New.SKU] = mv.New
 		for _, e := range mv.Entries {
-			m.entries[e.ID] = e
+			m.entries[id][e.ID] = e
 		}
 	}
 	m.seq = max(m.seq, seq)
@@ -74,10 +75,8 @@ func (m *Mem) Cursors(_ context.Context, id task.ID) ([]billing.Cursor, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	var cs []billing.Cursor
-	for k, c := range m.cursors {
-		if k.id == id {
-			cs = append(cs, c)
-		}
+	for _, c := range m.cursors[id] {
+		cs = append(cs, c)
 	}
 	slices.SortFunc(cs, func(a, b billing.Cursor) int { return cmp.Compare(a.SKU, b.SKU) })
 	return cs, nil
@@ -87,15 +86,35 @@ func (m *Mem) Entries(_ context.Context, id task.ID) ([]billing.Entry, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	var es []billing.Entry
-	for _, e := range m.entries {
-		if e.Task == id {
-			es = append(es, e)
-		}
+	for _, e := range m.entries[id] {
+		es = append(es, e)
 	}
 	slices.SortFunc(es, func(a, b billing.Entry) int {
-		return cmp.Or(cmp.Compare(a.SKU, b.SKU), cmp.Compare(a.Seq, b.Seq))
+		return cmp.Or(cmp.Compare(a.SKU, b.SKU), order(a.Seq, b.Seq))
 	})
 	return es, nil
+}
+
+// order compares Seqs: those of reversals, which are negative, come last.
+func order(a, b int64) int {
+	if a < 0 || b < 0 {
+		return cmp.Compare(b, a)
+	}
+	return cmp.Compare(a, b)
+}
+
+// Closed is part of billing.Ledger.
+func (m *Mem) Closed(context.Context) (time.Time, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.closed, nil
+}
+
+// Close closes the periods until a time.
+func (m *Mem) Close(until time.Time) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.closed = until
 }
 
 func (m *Mem) PutUsage(_ context.Context, chunks []billing.Chunk) error {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -133,11 +134,19 @@ func printBill(w io.Writer, b billing.Bill) {
 			"rounded up to a whole second, at least " + strconv.FormatInt(b.MinimumSeconds, 10) + " s"},
 		[]string{"Prices", b.PriceList.ID, "US dollars"})
 
+	several := slices.ContainsFunc(b.Lines, func(l billing.Line) bool { return l.PriceList != b.Lines[0].PriceList })
 	rows := [][]string{{"CHARGE", "RESOURCE", "", "SECONDS", "", "UNIT PRICE", "", "", "AMOUNT"}}
+	if several {
+		rows[0] = append(rows[0], "PRICES")
+	}
 	for _, l := range b.Lines {
-		rows = append(rows, []string{
+		row := []string{
 			string(l.SKU), l.Resource, "×", l.Seconds, "×", "$" + l.UnitPrice.String() + " per " + strings.TrimSuffix(l.Unit, "s"), "/ 3600", "=", "$" + l.Amount.String(),
-		})
+		}
+		if several {
+			row = append(row, clean(l.PriceList))
+		}
+		rows = append(rows, row)
 	}
 	rows = append(rows, []string{"Total", "", "", "", "", "", "", "", "$" + b.Total.String()})
 	fmt.Fprintln(w)
@@ -166,6 +175,7 @@ func entryName(k billing.Kind) string {
 		billing.SecondRoundUp: "rounded up to a second",
 		billing.MinimumTopUp:  "up to the minimum",
 		billing.Correction:    "correction",
+		billing.Reversal:      "taken back",
 	}
 	if name, ok := names[k]; ok {
 		return name

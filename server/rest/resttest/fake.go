@@ -469,7 +469,7 @@ func (f *Fake) Bill(ctx context.Context, id task.ID) (billing.Bill, error) {
 	for i := range cursors {
 		if !t.StoppedAt.IsZero() {
 			var closing []billing.Entry
-			cursors[i], closing = cursors[i].Close(t.StoppedAt)
+			cursors[i], closing = cursors[i].Close(t.StoppedAt, billing.Terms{Prices: billing.BuiltIn()}, nil)
 			entries = append(entries, closing...)
 		}
 	}
