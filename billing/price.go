@@ -13,13 +13,17 @@ import (
 // AmazonECS) without its region prefix.
 type SKU string
 
-// The SKUs of Fargate on Linux.
+// The SKUs of Fargate.
 const (
 	VCPU      SKU = "Fargate-vCPU-Hours:perCPU"
 	Memory    SKU = "Fargate-GB-Hours"
 	ArmVCPU   SKU = "Fargate-ARM-vCPU-Hours:perCPU"
 	ArmMemory SKU = "Fargate-ARM-GB-Hours"
 	Storage   SKU = "Fargate-EphemeralStorage-GB-Hours" // what is above the free 20 GiB
+
+	WindowsVCPU   SKU = "Fargate-Windows-vCPU-Hours:perCPU"
+	WindowsMemory SKU = "Fargate-Windows-GB-Hours"
+	WindowsOS     SKU = "Fargate-Windows-OS-Hours:perCPU" // the licence, for each vCPU
 
 	SpotVCPU      SKU = "SpotUsage-Fargate-vCPU-Hours:perCPU"
 	SpotMemory    SKU = "SpotUsage-Fargate-GB-Hours"
@@ -44,6 +48,10 @@ var skus = map[SKU]sku{
 	ArmMemory: {1024, "GB-Hours", MemoryTime, "GB", "AWS Fargate - ARM - Memory"},
 	Storage:   {1, "GB-Hours", StorageTime, "GB", "AWS Fargate - Ephemeral Storage above 20 GB"},
 
+	WindowsVCPU:   {1024, "vCPU-Hours", CPUTime, "vCPU", "AWS Fargate - Windows - vCPU"},
+	WindowsMemory: {1024, "GB-Hours", MemoryTime, "GB", "AWS Fargate - Windows - Memory"},
+	WindowsOS:     {1024, "vCPU-Hours", CPUTime, "vCPU", "AWS Fargate - Windows - OS licence"},
+
 	SpotVCPU:      {1024, "vCPU-Hours", CPUTime, "vCPU", "AWS Fargate Spot - vCPU"},
 	SpotMemory:    {1024, "GB-Hours", MemoryTime, "GB", "AWS Fargate Spot - Memory"},
 	SpotArmVCPU:   {1024, "vCPU-Hours", CPUTime, "vCPU", "AWS Fargate Spot - ARM - vCPU"},
@@ -52,7 +60,10 @@ var skus = map[SKU]sku{
 
 // rank is k's place in a bill.
 func (k SKU) rank() int {
-	return slices.Index([]SKU{VCPU, ArmVCPU, SpotVCPU, SpotArmVCPU, Memory, ArmMemory, SpotMemory, SpotArmMemory, Storage}, k)
+	return slices.Index([]SKU{
+		VCPU, ArmVCPU, SpotVCPU, SpotArmVCPU, WindowsVCPU, WindowsOS,
+		Memory, ArmMemory, SpotMemory, SpotArmMemory, WindowsMemory, Storage,
+	}, k)
 }
 
 // Unit returns the unit of k's quantities, as in vCPU-Hours.

@@ -80,6 +80,14 @@ var migrationTests = map[string]struct {
 			`SELECT count(*) FROM sqlite_schema WHERE name LIKE 'old%'`:                                                                                          "0",
 		},
 	},
+	"0006_prices.sql": {
+		before: insertTask(someTask, "RUNNING"),
+		after: map[string]string{
+			`SELECT count(*) FROM price_lists`:                       "0",
+			`SELECT count(*) FROM price_changes`:                     "0",
+			`SELECT status FROM tasks WHERE id = '` + someTask + `'`: "RUNNING",
+		},
+	},
 }
 
 // oldLedger is a ledger as schema 4 has it, of one task that ended before the

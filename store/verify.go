@@ -26,6 +26,11 @@ var invariants = []struct{ rule, query string }{
 		(SELECT seq FROM sqlite_sequence WHERE name = 'events')`},
 	{"no family has a revision above its last", `SELECT d.family FROM definitions d LEFT JOIN families f USING (family)
 		WHERE f.family IS NULL OR d.revision > f.last_revision LIMIT 1`},
+	{"changes of prices count up from the first", `SELECT n FROM price_changes WHERE n > (SELECT count(*) FROM price_changes) LIMIT 1`},
+	{"a change of prices activates a list of the name that it uses", `SELECT c.n FROM price_changes c JOIN price_lists l ON l.id = c.list
+		WHERE c.name <> '' AND c.name <> l.name LIMIT 1`},
+	{"a plan that is used is one of the list's", `SELECT c.n FROM price_changes c JOIN price_lists l ON l.id = c.list
+		WHERE c.plan <> '' AND NOT EXISTS (SELECT 1 FROM json_each(l.body, '$.plans') p WHERE p.value ->> 'name' = c.plan) LIMIT 1`},
 }
 
 // Verify checks the whole database and names the first thing that is wrong. It
@@ -42,5 +47,6 @@ func (s *Store) Verify(ctx context.Context) error {
 			return fmt.Errorf("not true that %s: %s", inv.rule, culprit)
 		}
 	}
-	return nil
+	_, err := s.PriceLists(ctx) // It checks their hashes.
+	return err
 }
