@@ -74,9 +74,10 @@ bench: check-root build ## against bare runc and ctr, in one interleaved run
 	go test -tags $(TAGS),e2e -count=1 -timeout 20m -run '^$$' -bench Neighbour -benchtime 1x -v ./tests/escape
 
 .PHONY: fuzz
-fuzz: check-go ## two minutes on the decoder and the validator, half a minute on environment files
+fuzz: check-go ## two minutes on the decoder and the validator, half a minute on environment files and on price lists
 	go test ./task -run '^$$' -fuzz FuzzParseDefinition -fuzztime 2m
 	go test ./secret -run '^$$' -fuzz FuzzParseEnvironmentFile -fuzztime 30s
+	go test ./billing/prices -run '^$$' -fuzz FuzzImport -fuzztime 30s
 
 .PHONY: lint
 lint: check-go ## formatting and vet

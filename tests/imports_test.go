@@ -42,7 +42,7 @@ var may = map[string][]string{
 	"roles":                         {"fault"},
 	"secret":                        {"fault", "task"},
 	"runner":                        {"fault", "isolation", "task"},
-	"server/api":                    {"billing", "fault", "logs", "strictjson", "task"},
+	"server/api":                    {"billing", "billing/prices", "fault", "logs", "strictjson", "task"},
 	"server/metadata":               {"fault", "roles", "task"},
 	"server/rest":                   {"billing", "billing/prices", "fault", "logs", "server/api", "strictjson", "task"},
 	"server/rest/resttest":          {"billing", "billing/prices", "billing/prices/pricestest", "fault", "logs", "server/api", "server/rest", "task"},

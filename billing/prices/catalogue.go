@@ -102,6 +102,9 @@ func Open(ctx context.Context, config Config) (*Catalogue, error) {
 	}
 	l, ok := c.view.Load().newest(c.Region, c.Now())
 	if !ok {
+		l, ok = Example(c.Region) // also if the clock is behind it
+	}
+	if !ok {
 		l, _ = Example(fallback)
 		c.Log.Warn("no prices are known for this region; import a list, or set your own", zap.String("region", c.Region), zap.String("priceList", l.ID))
 	}

@@ -20,6 +20,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"berth/billing"
+	"berth/billing/prices"
 	"berth/fault"
 	"berth/images"
 	"berth/isolation/containerd"
@@ -73,6 +74,10 @@ func serve(ctx context.Context, config serverConfig, log *zap.Logger) error {
 		return err
 	}
 	defer st.Close()
+	rates, err := prices.Open(ctx, prices.Config{Book: st, Region: config.Region, Log: log.Named("prices"), Now: time.Now})
+	if err != nil {
+		return err
+	}
 
 	// containerd outlives everything that uses it, within this process too.
 	life, release := context.WithCancel(context.WithoutCancel(ctx))
@@ -163,11 +168,11 @@ func serve(ctx context.Context, config serverConfig, log *zap.Logger) error {
 	}
 	retention := runner.Retention{Archive: st, Logs: logs.Dir(dirs.logs), Keep: config.Retention, Log: log.Named("retention"), Now: time.Now}
 	meter := billing.NewMeter(billing.Config{
-		Journal: st, Ledger: st, Probe: probe{sandboxes}, Prices: billing.BuiltIn(), Log: log.Named("meter"), Clock: clock.now,
+		Journal: st, Ledger: st, Probe: probe{sandboxes}, Prices: rates.PriceList(time.Now()), Log: log.Named("meter"), Clock: clock.now,
 	})
 	api := rest.New(ctx, rest.Config{
 		Tasks: tasks, Definitions: definitions{st}, Groups: tasks, Journal: journal{st}, Images: imageStore{pulls}, Secrets: kept,
-		Logs: logs.Dir(dirs.logs), Meter: meter, Prices: billing.BuiltIn(), Host: host{tasks, c, st, sandboxes},
+		Logs: logs.Dir(dirs.logs), Meter: meter, Prices: rates, Host: host{tasks, c, st, sandboxes},
 		Hosts: config.Hosts, MaxImport: config.ImportMax, Version: version(),
 		Log: log.Named("server"), Now: time.Now, NewRequestID: func() string { return uuid.Must(uuid.NewV7()).String() },
 	})

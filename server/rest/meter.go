@@ -35,7 +35,8 @@ func (s *server) bill(ctx context.Context, in *taskIn) (*billing.Bill, error) {
 
 // quote says what t would cost.
 func (s *server) quote(t task.Task) *api.Quote {
-	lines, hour := billing.Estimate(t, s.Prices, time.Hour)
-	_, least := billing.Estimate(t, s.Prices, 0)
-	return &api.Quote{PriceList: s.Prices, PerHour: hour, Minimum: least, Lines: lines}
+	list := s.Prices.PriceList(s.Now())
+	lines, hour := billing.Estimate(t, list, time.Hour)
+	_, least := billing.Estimate(t, list, 0)
+	return &api.Quote{PriceList: list, PerHour: hour, Minimum: least, Lines: lines}
 }

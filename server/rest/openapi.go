@@ -12,6 +12,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"berth/billing/prices"
 	"berth/server/api"
 	"berth/task"
 )
@@ -48,6 +49,9 @@ func schemaName(t reflect.Type, hint string) string {
 	name := huma.DefaultSchemaNamer(t, hint)
 	if t.PkgPath() == reflect.TypeFor[api.Fault]().PkgPath() && (name == "Image" || name == "Usage") {
 		return "Api" + name
+	}
+	if t.PkgPath() == reflect.TypeFor[prices.List]().PkgPath() {
+		return "Prices" + name
 	}
 	return name
 }

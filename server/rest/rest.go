@@ -169,7 +169,7 @@ type Config struct {
 	Logs        Logs
 	Meter       Meter
 	Host        Host
-	Prices      billing.PriceList // of which a dry run tells
+	Prices      Prices
 
 	Hosts     []string // names in lower case, besides localhost and addresses, that clients may call this server by
 	MaxImport int64    // bytes of an image that is imported
@@ -251,6 +251,13 @@ func (s *server) operations() []operation {
 		call(s, "PUT", "/secrets/*name", "Keep a secret, in place of the one that was there", 200, s.putSecret),
 		call(s, "GET", "/secrets", "List the secrets that the server keeps, without their values", 200, s.secrets),
 		call(s, "DELETE", "/secrets/*name", "Forget a secret", 204, s.removeSecret),
+
+		call(s, "GET", "/price-lists", "List the price lists, and which of them holds when", 200, s.priceLists),
+		call(s, "POST", "/price-lists", "Store a price list of one's own", 201, s.addPriceList),
+		call(s, "POST", "/price-lists/import", "Store the price lists in a file: AWS Price List offers and queries, Spot prices, Savings Plans, Berth's own form", 201, s.importPrices),
+		call(s, "POST", "/price-lists/use", "Put prices in use, from now or from a time on", 200, s.usePrices),
+		call(s, "GET", "/price-lists/:id", "Describe a price list", 200, s.priceList),
+		call(s, "POST", "/price-lists/:id/activate", "Make a price list active among those of its name, from now or from a time on", 200, s.activatePrices),
 
 		call(s, "GET", "/capacity", "What tasks may reserve on this host, and what they do reserve", 200, s.capacity),
 	}

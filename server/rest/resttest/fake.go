@@ -19,6 +19,8 @@ import (
 	"time"
 
 	"berth/billing"
+	"berth/billing/prices"
+	"berth/billing/prices/pricestest"
 	"berth/fault"
 	"berth/logs"
 	"berth/server/api"
@@ -33,6 +35,7 @@ type Fake struct {
 	NotReady []string                   // why tasks cannot run
 	Script   func(f *Fake, t task.Task) // drives a submitted task; may be nil
 	Broken   error                      // what Capacity fails with; nil if it works
+	Prices   *prices.Catalogue          // its clock is a year ahead, when the examples have begun
 
 	mu          sync.Mutex
 	now         time.Time
@@ -54,13 +57,15 @@ var Epoch = time.Date(2026, 1, 2, 15, 4, 5, 0, time.UTC)
 
 // New returns an empty Fake on a host of 4 vCPU and 8 GiB.
 func New() *Fake {
-	return &Fake{
+	f := &Fake{
 		Realm:   task.Realm{Region: "us-east-1", Account: "000000000000", Cluster: "default"},
 		Largest: task.Size{CPU: 4096, Memory: 8192},
 		now:     Epoch,
 		tasks:   make(map[task.ID]task.Task), entries: make(map[task.ID][]logs.Entry),
 		tokens: make(map[string][]task.ID), grown: make(chan struct{}),
 	}
+	f.Prices = pricestest.Open(f.Realm.Region, func() time.Time { return f.Now().AddDate(1, 0, 0) })
+	return f
 }
 
 // Now reads the clock.
@@ -75,7 +80,7 @@ func (f *Fake) Config() rest.Config {
 	n := 0
 	return rest.Config{
 		Tasks: f, Definitions: f, Groups: f, Journal: f, Images: f, Secrets: f, Logs: f, Meter: f, Host: f,
-		Prices: billing.BuiltIn(), MaxImport: 1 << 20, Version: "test", Now: time.Now, // connections have deadlines by the real clock
+		Prices: f.Prices, MaxImport: 1 << 20, Version: "test", Now: time.Now, // connections have deadlines by the real clock
 		NewRequestID: func() string { f.mu.Lock(); defer f.mu.Unlock(); n++; return "request-" + strconv.Itoa(n) },
 	}
 }
