@@ -195,6 +195,20 @@ func TestImportRegion(t *testing.T) {
 	}
 }
 
+// Ensure a list holds from when the last of its prices does.
+func TestImportDates(t *testing.T) {
+	for _, late := range []int{0, 1, 4} {
+		ps := twoRegions()[:5]
+		ps[late].effective = "2026-08-15T00:00:00Z"
+		for form, write := range forms {
+			out, err := Import([]byte(write(ps)), ImportOptions{Now: noon})
+			if err != nil || out.Lists[0].EffectiveFrom.Format(time.DateOnly) != "2026-08-15" {
+				t.Errorf("%s: %+v, %v", form, out.Lists, err)
+			}
+		}
+	}
+}
+
 // Ensure usage types are matched whole.
 func TestUsageTypes(t *testing.T) {
 	for usage, want := range map[string]billing.SKU{
@@ -263,7 +277,7 @@ func TestImportRefused(t *testing.T) {
 		"a member twice":           {`"offerCode":"AmazonECS"`, `"offerCode":"AmazonECS","offerCode":"AmazonECS"`, "twice"},
 		"a product twice":          {`"products":{`, `"products":{"AAAB":{},`, "twice"},
 		"a key of another product": {`"AAAB":{"attributes"`, `"AAAX":{"attributes"`, "AAAX"},
-		"a term of another":        {`"offerTermCode":"JRTCKXETXF","priceDimensions":{"AAAB`, `"sku":"AAAA","priceDimensions":{"AAAB`, "twice"},
+		"a term of another":        {`"sku":"AAAB","termAttributes"`, `"sku":"AAAA","termAttributes"`, "not one of product"},
 		"no terms":                 {`"OnDemand"`, `"Reserved"`, "no price on demand"},
 		"two terms":                {`"AAAB":{"AAAB.JRTCKXETXF":`, `"AAAB":{"x":` + text(term(good[1])) + `,"AAAB.JRTCKXETXF":`, "two prices"},
 		"two tiers":                {`"priceDimensions":{"AAAB`, `"priceDimensions":{"x":{"beginRange":"0","endRange":"Inf","unit":"hours","pricePerUnit":{"USD":"1"}},"AAAB`, "two prices"},
@@ -308,6 +322,7 @@ func TestImportRefused(t *testing.T) {
 
 // Ensure files that are made to hurt are refused, and soon.
 func TestImportHostile(t *testing.T) {
+	says := map[string]string{"deep": "nested", "deep objects": "nested", "many values": "values", "many lines": "lines"}
 	for name, data := range map[string]string{
 		"nothing": "", "spaces": "   ", "null": "null", "an array": "[]", "a string": `"x"`, "HTML": "<html></html>", "binary": "\x00\x01\x02", "zip": "PK\x03\x04",
 		"deep":         `{"products":` + strings.Repeat("[", 1_000_000) + strings.Repeat("]", 1_000_000) + "}",
@@ -318,7 +333,7 @@ func TestImportHostile(t *testing.T) {
 		"long line":    strings.Repeat("a,", 1_000_000),
 	} {
 		begun := time.Now()
-		if out, err := Import([]byte(data), ImportOptions{Now: noon}); fault.KindOf(err) != fault.Invalid {
+		if out, err := Import([]byte(data), ImportOptions{Now: noon}); fault.KindOf(err) != fault.Invalid || !strings.Contains(err.Error(), says[name]) {
 			t.Errorf("%s: %d lists, %v", name, len(out.Lists), err)
 		}
 		if took := time.Since(begun); took > 10*time.Second {

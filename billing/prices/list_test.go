@@ -65,6 +65,11 @@ func TestDiscounts(t *testing.T) {
 			t.Fatalf("%d × %d / %d is %d", r, num, den, share(r, num, den))
 		}
 	})
+	for r, want := range map[billing.Rate]billing.Rate{1: 0, 3: 2, 5: 2, 7: 4} {
+		if got := share(r, 5000, hundred); got != want {
+			t.Errorf("half of %d is %d, want %d", r, got, want)
+		}
+	}
 	for text, want := range map[string]int64{"70%": 7000, "70": 7000, "67.5 %": 6750, "0": 0, "100%": 10000, "12.34%": 1234} {
 		if got, err := Percent(text).hundredths(); err != nil || got != want {
 			t.Errorf("%q is %d, %v, want %d", text, got, err, want)
