@@ -47,6 +47,9 @@ func document(operations []operation, version string) []byte {
 // where the type has a namesake.
 func schemaName(t reflect.Type, hint string) string {
 	name := huma.DefaultSchemaNamer(t, hint)
+	for t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
 	if t.PkgPath() == reflect.TypeFor[api.Fault]().PkgPath() && (name == "Image" || name == "Usage") {
 		return "Api" + name
 	}
