@@ -107,8 +107,8 @@ func Reserved(t task.Task) []Reservation {
 type Prices interface {
 	// At returns what a SKU costs at a time, by which price list, and when the
 	// next list begins that is known of; zero if there is none. A SKU that the
-	// list does not have costs nothing. The answer for a time may change when a
-	// list is added, but a list never changes.
+	// list does not have costs nothing. The answer for a time that has passed
+	// stays as it is, and a list never changes.
 	At(k SKU, when time.Time) (rate Rate, list string, until time.Time)
 }
 

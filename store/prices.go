@@ -127,3 +127,31 @@ func (s *Store) StoredRates(ctx context.Context) (map[string]map[billing.SKU]bil
 	}
 	return rates, nil
 }
+
+// verifyRates checks that every entry was charged at the rate of the price list that
+// it names, and names the first that was not. Lists that were never stored, because
+// they were charged by before there was a table for them, are not known.
+func (s *Store) verifyRates(ctx context.Context) error {
+	stored, err := s.StoredRates(ctx)
+	if err != nil {
+		return err
+	}
+	rows, err := s.reader().QueryContext(ctx, `SELECT price_list, sku, rate, min(n) FROM ledger_entries GROUP BY price_list, sku, rate ORDER BY min(n)`)
+	if err != nil {
+		return fmt.Errorf("check rates of entries: %w", err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var list string
+		var k billing.SKU
+		var r billing.Rate
+		var n int64
+		if err := rows.Scan(&list, &k, &r, &n); err != nil {
+			return fmt.Errorf("check rates of entries: %w", err)
+		}
+		if rates, known := stored[list]; known && rates[k] != r {
+			return fmt.Errorf("ledger_entries row %d charges %s at %s, and price list %s says %s", n, k, r, list, rates[k])
+		}
+	}
+	return rows.Err()
+}

@@ -11,6 +11,7 @@ import (
 	"go.uber.org/zap"
 
 	"berth/billing"
+	"berth/billing/billingtest"
 	"berth/billing/prices"
 	"berth/billing/prices/pricestest"
 	"berth/store/storetest"
@@ -126,5 +127,33 @@ func TestPricesTamper(t *testing.T) {
 	s = storetest.Open(t, dir)
 	if err := s.Verify(t.Context()); err != nil {
 		t.Error(err)
+	}
+}
+
+// Ensure an entry that was charged at another rate than its list has is found.
+func TestRatesOfEntries(t *testing.T) {
+	for _, wrong := range []bool{false, true} {
+		s := storetest.Open(t, t.TempDir())
+		c, err := prices.Open(t.Context(), prices.Config{Book: s, Region: "us-east-1", Log: zap.NewNop(), Now: time.Now})
+		if err != nil {
+			t.Fatal(err)
+		}
+		tk := billingtest.Task(time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC))
+		var moves []billing.Move
+		list := c.PriceList(tk.PullStartedAt)
+		if wrong {
+			list.Rates[billing.Memory]++
+		}
+		for _, c := range billing.Open(tk, list) {
+			closed, entries := c.Close(tk.PullStartedAt.Add(time.Hour), billing.Terms{Prices: list}, nil)
+			moves = append(moves, billing.Move{New: closed, Entries: entries})
+		}
+		if err := s.Post(t.Context(), 1, moves); err != nil {
+			t.Fatal(err)
+		}
+		err = s.Verify(t.Context())
+		if wrong != (err != nil) || wrong && !strings.Contains(err.Error(), "ledger_entries row 1 charges Fargate-GB-Hours") {
+			t.Errorf("wrong: %t, found: %v", wrong, err)
+		}
 	}
 }

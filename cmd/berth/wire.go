@@ -168,7 +168,7 @@ func serve(ctx context.Context, config serverConfig, log *zap.Logger) error {
 	}
 	retention := runner.Retention{Archive: st, Logs: logs.Dir(dirs.logs), Keep: config.Retention, Log: log.Named("retention"), Now: time.Now}
 	meter := billing.NewMeter(billing.Config{
-		Journal: st, Ledger: st, Probe: probe{sandboxes}, Prices: rates.PriceList(time.Now()), Log: log.Named("meter"), Clock: clock.now,
+		Journal: st, Ledger: st, Probe: probe{sandboxes}, Prices: rates, Log: log.Named("meter"), Clock: clock.now,
 	})
 	api := rest.New(ctx, rest.Config{
 		Tasks: tasks, Definitions: definitions{st}, Groups: tasks, Journal: journal{st}, Images: imageStore{pulls}, Secrets: kept,
