@@ -14,6 +14,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -240,6 +241,14 @@ func (d *Daemon) start() (*process, error) {
 	for i, kv := range cmd.Env { // Its shim looks for runc there, too.
 		if path, ok := strings.CutPrefix(kv, "PATH="); ok {
 			cmd.Env[i] = "PATH=" + d.Libexec + ":" + path
+		}
+	}
+	// What this process ignores, as after nohup, a container would ignore too, and could not
+	// be told to end by it. What it handles it does not hand on, and handling it like this
+	// is ignoring it.
+	for _, s := range []os.Signal{syscall.SIGHUP, syscall.SIGINT} {
+		if signal.Ignored(s) {
+			signal.Notify(make(chan os.Signal, 1), s)
 		}
 	}
 	// Its own session: a signal to our terminal or process group is not for it.
