@@ -176,11 +176,13 @@ type Runtime interface {
 	// restarted, its monitor was killed), the error is fault.NotFound.
 	Wait(ctx context.Context, id task.ID, container string) (task.Exit, error)
 
-	// Stop sends the main process the image's STOPSIGNAL, SIGTERM by default.
-	// It returns at once; use Wait to learn the outcome. A container that was not
-	// started yet never will be: Start is then fault.Invalid. A container that has
-	// ended or does not exist is left as it is.
-	Stop(ctx context.Context, id task.ID, container string) error
+	// Stop sends the main process the image's STOPSIGNAL, SIGTERM by default, once:
+	// many programs take a second one for the wish to end at once. It returns when that
+	// was, by the wall clock, also if it is called again; use Wait to learn the outcome.
+	// A container that was not started yet never will be: Start is then fault.Invalid. A
+	// container that has ended or does not exist is left as it is. Of both the time is
+	// zero.
+	Stop(ctx context.Context, id task.ID, container string) (time.Time, error)
 
 	// Kill sends SIGKILL to every process of the container. Otherwise as Stop.
 	Kill(ctx context.Context, id task.ID, container string) error

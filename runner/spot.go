@@ -49,14 +49,13 @@ func fate(t task.Task, perHour float64) (time.Duration, bool) {
 // host that goes away waits for none of them, and what is left of them at the end of the
 // notice, which began with the task's stoppingAt, is killed.
 func (r *Runner) takeAway(ctx context.Context, t task.Task, plans []task.ContainerPlan) (map[string]task.Outcome, error) {
-	left := t.StoppingAt.Add(r.SpotNotice).Sub(t.Time(r.Now()))
+	deadline := t.StoppingAt.Add(r.SpotNotice)
 	var mu sync.Mutex
 	outcomes := make(map[string]task.Outcome)
 	g, ctx := errgroup.WithContext(ctx)
 	for _, p := range plans {
 		g.Go(func() error {
-			p.StopTimeout = max(left, 0)
-			o, err := r.endContainer(ctx, t, p)
+			o, err := r.endContainer(ctx, t, p, deadline)
 			if err != nil {
 				return err
 			}

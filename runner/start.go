@@ -72,10 +72,8 @@ func (s *starter) run(ctx context.Context) error {
 			if independent {
 				defer first.Done()
 			}
-			for _, d := range p.DependsOn {
-				if err := s.await(gctx, p.Name, d); err != nil {
-					return err
-				}
+			if err := s.awaitAll(gctx, p); err != nil {
+				return err
 			}
 			if err := s.start(gctx, p); err != nil {
 				return containerError{p.Name, err}
@@ -195,78 +193,8 @@ func (s *starter) start(ctx context.Context, p task.ContainerPlan) error {
 	return nil
 }
 
-// await returns when the container that name depends on is where d wants it. A
-// dependency that has a startTimeout is waited for that long; the texts are
-// those of the ECS agent's dependency graph.
-func (s *starter) await(ctx context.Context, name string, d task.Dependency) error {
-	if limit := s.plan(d.Container).StartTimeout; limit > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, limit, fault.New(fault.Conflict,
-			"TaskFailedToStart: dependency graph: container ordering dependency [%s] for target [%s] has timed out.", d.Container, name))
-		defer cancel()
-	}
-	for _, done := range []chan struct{}{s.settled, s.started[d.Container]} {
-		select {
-		case <-done:
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
-	}
-	switch d.Condition {
-	case task.DependStart:
-		return nil
-	case task.DependHealthy:
-		return s.healthy(ctx, name, d.Container)
-	}
-	exit, err := s.r.Runtime.Wait(ctx, s.t.ID, d.Container)
-	switch {
-	case ctx.Err() != nil:
-		return context.Cause(ctx)
-	case fault.KindOf(err) == fault.NotFound:
-		return fault.New(fault.Conflict, "TaskFailedToStart: dependency graph: container [%s] was lost", d.Container)
-	case err != nil:
-		return err
-	}
-	s.ended(d.Container, exit)
-	if d.Condition == task.DependSuccess && exit.Code != 0 {
-		return fault.New(fault.Conflict,
-			"TaskFailedToStart: dependency graph: failed to resolve the container ordering dependency [%s] for target [%s] as dependency did not exit successfully.",
-			d.Container, name)
-	}
-	return nil
-}
-
-// healthy waits until the container that name depends on is healthy.
-func (s *starter) healthy(ctx context.Context, name, dependency string) error {
-	gone, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	go func() {
-		_, err := s.r.Runtime.Wait(gone, s.t.ID, dependency)
-		if err == nil || fault.KindOf(err) == fault.NotFound {
-			err = fault.New(fault.Conflict,
-				"TaskFailedToStart: dependency graph: failed to resolve the container ordering dependency [%s] for target [%s] as dependency stopped before it was healthy.",
-				dependency, name)
-		}
-		cancel(err)
-	}()
-	for {
-		health, changed := s.health.health(dependency, 0)
-		if health == task.Healthy {
-			return nil
-		}
-		select {
-		case <-changed:
-		case <-gone.Done():
-			if ctx.Err() != nil {
-				return context.Cause(ctx)
-			}
-			return context.Cause(gone)
-		}
-	}
-}
-
-// ended notes how a container ended.
-func (s *starter) ended(name string, exit task.Exit) {
+// ended notes how a container ended, and returns what is known of that.
+func (s *starter) ended(name string, exit task.Exit) task.Exit {
 	if at := s.t.Container(name).ExitedAt; !at.IsZero() {
 		exit.At = at
 	} else {
@@ -275,10 +203,12 @@ func (s *starter) ended(name string, exit task.Exit) {
 	s.mu.Lock()
 	o := s.outcomes[name]
 	s.mu.Unlock()
-	if o.Exit == nil {
-		o.Exit = &exit
-		s.note(name, o)
+	if o.Exit != nil {
+		return *o.Exit
 	}
+	o.Exit = &exit
+	s.note(name, o)
+	return exit
 }
 
 // note takes over what became of a container.
@@ -375,6 +305,9 @@ func (r *Runner) stamp(t task.Task, outcomes ...task.Outcome) time.Time {
 	}
 	if end.IsZero() {
 		end = t.ExecutionStoppedAt
+	}
+	if end.IsZero() && len(outcomes) > 0 {
+		end = t.StoppingAt // None of them ever ran.
 	}
 	if !end.IsZero() && end.Before(t.Clock.Project(r.began)) {
 		return t.InOrder(end)

@@ -102,7 +102,7 @@ func (r *Runner) startFailed(wanted context.Context, t task.Task, err error, fin
 		return task.GaveUp(t, r.stamp(t), task.UserInitiated, task.ReasonUserStopped, outcomes), nil
 	}
 	if errors.Is(err, isolation.ErrNotProvisioned) {
-		return task.GaveUp(t, at(task.Outcome{Ended: true}), task.Infrastructure, reasonRestarted, outcomes), nil
+		return task.GaveUp(t, at(task.Outcome{Ended: true}), task.Infrastructure, reasonGone, outcomes), nil
 	}
 	if !final {
 		return task.Transition{}, err
@@ -137,6 +137,7 @@ func (r *Runner) lost(t task.Task) task.Transition {
 
 const (
 	reasonRestarted = "The host restarted while the task was on it"
+	reasonGone      = "What the task had on the host was removed while no server ran"
 	reasonVanished  = "ContainerVanishedError: the container's process was lost"
 )
 
@@ -342,7 +343,7 @@ func (r *Runner) endInOrder(ctx context.Context, t task.Task, plans []task.Conta
 					}
 				}
 			}
-			o, err := r.endContainer(ctx, t, p)
+			o, err := r.endContainer(ctx, t, p, time.Time{})
 			if err != nil {
 				return err
 			}
@@ -355,13 +356,17 @@ func (r *Runner) endInOrder(ctx context.Context, t task.Task, plans []task.Conta
 	return outcomes, g.Wait()
 }
 
-// endContainer asks a container to end, waits as long as its definition says,
-// and then kills it.
-func (r *Runner) endContainer(ctx context.Context, t task.Task, p task.ContainerPlan) (task.Outcome, error) {
-	if err := r.Runtime.Stop(ctx, t.ID, p.Name); err != nil {
+// endContainer asks a container to end, waits until the deadline or, if that is zero, as
+// long as its definition says, and then kills it. An earlier server may have asked it.
+func (r *Runner) endContainer(ctx context.Context, t task.Task, p task.ContainerPlan, deadline time.Time) (task.Outcome, error) {
+	asked, err := r.Runtime.Stop(ctx, t.ID, p.Name)
+	if err != nil {
 		return task.Outcome{}, fmt.Errorf("stop container %s: %w", p.Name, err)
 	}
-	patience, cancel := context.WithTimeout(ctx, p.StopTimeout)
+	if deadline.IsZero() {
+		deadline = r.onTimeline(t, asked).Add(p.StopTimeout)
+	}
+	patience, cancel := context.WithTimeout(ctx, deadline.Sub(t.Time(r.Now())))
 	defer cancel()
 	o, err := r.outcome(patience, t, p.Name)
 	if err == nil || patience.Err() == nil || ctx.Err() != nil {

@@ -5,9 +5,104 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
 
+	"berth/fault"
 	"berth/task"
 )
+
+// awaitAll returns when every container that p depends on is where p wants it.
+func (s *starter) awaitAll(ctx context.Context, p task.ContainerPlan) error {
+	g, ctx := errgroup.WithContext(ctx)
+	for _, d := range p.DependsOn {
+		g.Go(func() error { return s.await(ctx, p.Name, d) })
+	}
+	return g.Wait()
+}
+
+// await returns when the container that name depends on is where d wants it. A dependency
+// that has a startTimeout is waited for that long, from its own start on and unless its
+// start is all that is wanted, as the ECS agent does; the texts are those of the agent's
+// dependency graph.
+func (s *starter) await(ctx context.Context, name string, d task.Dependency) error {
+	for _, done := range []chan struct{}{s.settled, s.started[d.Container]} {
+		select {
+		case <-done:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	if d.Condition == task.DependStart {
+		return nil
+	}
+	var deadline time.Time
+	if limit := s.plan(d.Container).StartTimeout; limit > 0 {
+		s.mu.Lock()
+		deadline = s.outcomes[d.Container].StartedAt.Add(limit)
+		s.mu.Unlock()
+		// What was in time, and is known, is found also after the deadline.
+		left := max(deadline.Sub(s.t.Time(s.r.Now())), glance)
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, left, s.timedOut(name, d.Container))
+		defer cancel()
+	}
+	if d.Condition == task.DependHealthy {
+		return s.healthy(ctx, name, d.Container)
+	}
+	exit, err := s.r.Runtime.Wait(ctx, s.t.ID, d.Container)
+	switch {
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case fault.KindOf(err) == fault.NotFound:
+		return fault.New(fault.Conflict, "TaskFailedToStart: dependency graph: container [%s] was lost", d.Container)
+	case err != nil:
+		return err
+	}
+	exit = s.ended(d.Container, exit)
+	if !deadline.IsZero() && exit.At.After(deadline) {
+		return s.timedOut(name, d.Container)
+	}
+	if d.Condition == task.DependSuccess && exit.Code != 0 {
+		return fault.New(fault.Conflict,
+			"TaskFailedToStart: dependency graph: failed to resolve the container ordering dependency [%s] for target [%s] as dependency did not exit successfully.",
+			d.Container, name)
+	}
+	return nil
+}
+
+func (s *starter) timedOut(name, dependency string) error {
+	return fault.New(fault.Conflict,
+		"TaskFailedToStart: dependency graph: container ordering dependency [%s] for target [%s] has timed out.", dependency, name)
+}
+
+// healthy waits until the container that name depends on is healthy.
+func (s *starter) healthy(ctx context.Context, name, dependency string) error {
+	gone, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	go func() {
+		_, err := s.r.Runtime.Wait(gone, s.t.ID, dependency)
+		if err == nil || fault.KindOf(err) == fault.NotFound {
+			err = fault.New(fault.Conflict,
+				"TaskFailedToStart: dependency graph: failed to resolve the container ordering dependency [%s] for target [%s] as dependency stopped before it was healthy.",
+				dependency, name)
+		}
+		cancel(err)
+	}()
+	for {
+		health, changed := s.health.health(dependency, 0)
+		if health == task.Healthy {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-gone.Done():
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			return context.Cause(gone)
+		}
+	}
+}
 
 // tellAfter is how long containers may wait for others before it is told what they wait
 // for. Most do not wait that long, and what became of all is written down once.

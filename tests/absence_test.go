@@ -1,6 +1,7 @@
 package tests
 
 import (
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -210,5 +211,59 @@ func TestImageRemovedBeforeCreate(t *testing.T) {
 		if got := h.task(id); gone || got.StopCode != task.EssentialExited {
 			t.Errorf("%v: %s %s", gone, got.StopCode, got.StoppedReason)
 		}
+	})
+}
+
+// Ensure a task of which everything was removed while no server ran is charged until then,
+// wherever it was, and that nobody blames the host.
+func TestRemovedWhileAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHost(t, nil)
+		waiting := h.submit(task.Run{}, prepared("24h", main("sleep", "1s"))...).ID
+		running := h.submit(task.Run{}, main("sleep", "24h")).ID
+		time.Sleep(30 * time.Second)
+		fresh := h.submit(task.Run{}, prepared("24h", main("sleep", "1s"))...).ID
+		time.Sleep(600 * time.Millisecond) // What its first container did is not written down yet.
+		if got := h.task(fresh); got.LastStatus != task.Activating || !got.Container("prepare").StartedAt.IsZero() {
+			t.Fatalf("the task is %s: %+v", got.LastStatus, got.Containers)
+		}
+		h.crash()
+		for _, id := range []task.ID{waiting, running, fresh} {
+			if err := h.fake.Remove(t.Context(), id); err != nil {
+				t.Fatal(err)
+			}
+		}
+		h.away(5 * time.Hour)
+		for id, most := range map[task.ID]time.Duration{fresh: 2 * time.Second, waiting: 32 * time.Second, running: 32 * time.Second} {
+			got := h.task(id)
+			if got.LastStatus != task.Stopped || strings.Contains(got.StoppedReason, "restarted") {
+				t.Errorf("%s: %s", got.LastStatus, got.StoppedReason)
+			}
+			between(t, "charged", charged(got), 0, most)
+		}
+	})
+}
+
+// Ensure a container is asked once to end, and has its stopTimeout once, however many
+// servers see to it.
+func TestStopOverRestarts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHost(t, nil)
+		c := main("ignore", "TERM")
+		c.StopTimeout = ptr(60)
+		id := h.submit(task.Run{}, c).ID
+		time.Sleep(time.Second)
+		asked := time.Now()
+		if _, err := h.runner.Stop(t.Context(), id, ""); err != nil {
+			t.Fatal(err)
+		}
+		for range 3 {
+			time.Sleep(10 * time.Second)
+			h.crash()
+			time.Sleep(5 * time.Second)
+			h.start()
+		}
+		time.Sleep(time.Minute)
+		between(t, "from the wish to stop until the end", h.task(id).ExecutionStoppedAt.Sub(asked), 60*time.Second, 61*time.Second)
 	})
 }

@@ -256,7 +256,7 @@ func TestContainerdDies(t *testing.T) {
 		t.Errorf("the one that ended meanwhile and that nobody waited for: %+v", e)
 	}
 	for try := 0; ; try++ {
-		err := b.rt.Stop(t.Context(), b.id, "long")
+		_, err := b.rt.Stop(t.Context(), b.id, "long")
 		if err == nil {
 			break
 		}

@@ -21,7 +21,7 @@ import (
 func TestStopOfACutStart(t *testing.T) {
 	b, _ := newBox(t, small)
 	for name, end := range map[string]func() error{
-		"stopped": func() error { return b.rt.Stop(t.Context(), b.id, "stopped") },
+		"stopped": func() error { _, err := b.rt.Stop(t.Context(), b.id, "stopped"); return err },
 		"killed":  func() error { return b.rt.Kill(t.Context(), b.id, "killed") },
 	} {
 		c := isolation.Container{Task: b.id, Name: name, Image: shared.image, Command: []string{"sleep", "1h"}}

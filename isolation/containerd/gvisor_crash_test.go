@@ -207,7 +207,7 @@ func whole(ctx context.Context, t *testing.T, rt isolation.Runtime, id task.ID, 
 	}
 	for _, name := range names {
 		if failed != nil || name == "stays" {
-			again("Stop", func() error { return rt.Stop(ctx, id, name) })
+			again("Stop", func() error { _, err := rt.Stop(ctx, id, name); return err })
 		}
 		var e task.Exit
 		err := again("Wait", func() (err error) {

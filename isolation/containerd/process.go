@@ -249,12 +249,21 @@ func (r *Runtime) await(ctx context.Context, id task.ID, c containerRecord) (tas
 var errNextRun = errors.New("the container is in its next run")
 
 // Stop implements isolation.Runtime.
-func (r *Runtime) Stop(ctx context.Context, id task.ID, name string) error {
-	record, found, err := load[containerRecord](r.containerDir(id, name), containerFile)
+func (r *Runtime) Stop(ctx context.Context, id task.ID, name string) (time.Time, error) {
+	dir := r.containerDir(id, name)
+	c, found, err := load[containerRecord](dir, containerFile)
 	if err != nil || !found {
-		return err
+		return time.Time{}, err
 	}
-	return r.end(ctx, id, name, record.StopSignal)
+	if before, sent, err := load[stopRecord](dir, ofRun(stopFile, c.Run)); sent || err != nil {
+		return before.At, err
+	}
+	sent, err := r.end(ctx, id, name, c.StopSignal)
+	if err != nil || !sent {
+		return time.Time{}, err
+	}
+	asked := stopRecord{At: r.Now().UTC().Round(0)}
+	return asked.At, save(dir, ofRun(stopFile, c.Run), asked)
 }
 
 // Kill implements isolation.Runtime. The main process is PID 1 of a namespace of
@@ -264,7 +273,8 @@ func (r *Runtime) Kill(ctx context.Context, id task.ID, name string) error {
 	if err := r.lift(id, name); err != nil {
 		return err
 	}
-	return r.end(ctx, id, name, uint32(unix.SIGKILL))
+	_, err := r.end(ctx, id, name, uint32(unix.SIGKILL))
+	return err
 }
 
 // lift takes the limit of CPU time from a task of which a container is to be
@@ -315,11 +325,11 @@ func (r *Runtime) dead(id task.ID, rid string) error {
 }
 
 // end sends a signal to a container's process, or sees to it that there never is
-// one.
-func (r *Runtime) end(ctx context.Context, id task.ID, name string, signal uint32) error {
+// one. It reports whether there was one.
+func (r *Runtime) end(ctx context.Context, id task.ID, name string, signal uint32) (sent bool, err error) {
 	annulled, err := r.annul(ctx, id, name)
 	if err != nil || annulled {
-		return err
+		return false, err
 	}
 	return r.signal(ctx, runtimeID(id, name), signal)
 }
@@ -370,22 +380,22 @@ func (r *Runtime) preventStart(ctx context.Context, rid string) (ran bool, err e
 	return false, nil
 }
 
-func (r *Runtime) signal(ctx context.Context, rid string, signal uint32) error {
+func (r *Runtime) signal(ctx context.Context, rid string, signal uint32) (sent bool, err error) {
 	status, err := r.status(ctx, rid)
 	if errdefs.IsNotFound(err) {
-		return nil
+		return false, nil
 	}
 	if err != nil {
-		return err
+		return false, err
 	}
 	if status != tasktypes.Status_RUNNING {
-		return nil // A process that waits to be started must not notice.
+		return false, nil // A process that waits to be started must not notice.
 	}
 	_, err = r.tasks().Kill(ctx, &tasks.KillRequest{ContainerID: rid, Signal: signal})
 	if err = errgrpc.ToNative(err); err != nil && !ended(err) {
-		return fmt.Errorf("send signal %d to container %s: %w", signal, rid, err)
+		return false, fmt.Errorf("send signal %d to container %s: %w", signal, rid, err)
 	}
-	return nil
+	return err == nil, nil
 }
 
 // ended reports whether err says that there is no process to act on any more.

@@ -250,7 +250,7 @@ func TestInitReapsOrphans(t *testing.T) {
 	if e := b.wait("with"); e.Code != 0 {
 		t.Errorf("with an init process: %+v, want no zombies", e)
 	}
-	if err := b.rt.Stop(t.Context(), b.id, "stopped"); err != nil {
+	if _, err := b.rt.Stop(t.Context(), b.id, "stopped"); err != nil {
 		t.Fatal(err)
 	}
 	if e := b.wait("stopped"); e.Code != 143 {

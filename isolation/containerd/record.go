@@ -22,6 +22,7 @@ const (
 	containerFile = "container.json"
 	intentFile    = "starting.json" // a startRecord, from just before the process is started
 	startedFile   = "started.json"  // a startRecord, once it is known what became of that
+	stopFile      = "stopping.json" // a stopRecord, once it was asked to end
 	exitFile      = "exit.json"     // a task.Exit
 	cutFile       = "creating.json" // a cutRecord
 )
@@ -62,6 +63,9 @@ type startRecord struct {
 	At      time.Time
 	Failure string // for the user; empty: it was started
 }
+
+// stopRecord says that a container's process got its stop signal.
+type stopRecord struct{ At time.Time }
 
 // cutRecord says that containerd was asked to create a process. It goes when
 // containerd has answered. One that stays tells of a creation that was cut short,

@@ -88,11 +88,13 @@ func (b *bench) wait(name string) task.Exit {
 	return e
 }
 
-func (b *bench) stop(name string) {
+func (b *bench) stop(name string) time.Time {
 	b.Helper()
-	if err := b.rt.Stop(b.ctx(), b.id, name); err != nil {
+	at, err := b.rt.Stop(b.ctx(), b.id, name)
+	if err != nil {
 		b.Fatalf("Stop %s: %v", name, err)
 	}
+	return at
 }
 
 func (b *bench) kill(name string) {

@@ -132,6 +132,20 @@ func stopIsASignal(b *bench) {
 	b.wantCode("plain", 143)
 }
 
+// stopTwice asks again, as the next server does. The program ends with another code if it
+// gets a second signal.
+func stopTwice(b *bench) {
+	b.run("main", "trap", "TERM", "600ms", "8081")
+	b.ready("8081")
+	first := b.stop("main")
+	b.quiet("main", 50*time.Millisecond)
+	b.rt = b.open()
+	if second := b.stop("main"); first.IsZero() || !second.Equal(first) {
+		b.Errorf("it was asked to stop at %v, and then at %v", first, second)
+	}
+	b.wantCode("main", 0)
+}
+
 func stopBeforeStart(b *bench) {
 	b.provision()
 	b.create("main", "exit", "5")

@@ -68,7 +68,7 @@ type container struct {
 	script  script
 	run     int
 	started time.Time // zero: never
-	stopped bool      // got the stop signal
+	stopped time.Time // got the stop signal then
 	timer   *time.Timer
 	exit    task.Exit
 	lost    bool
@@ -320,12 +320,13 @@ func (f *Fake) Wait(ctx context.Context, id task.ID, name string) (task.Exit, er
 }
 
 // Stop implements isolation.Runtime.
-func (f *Fake) Stop(_ context.Context, id task.ID, name string) error {
+func (f *Fake) Stop(_ context.Context, id task.ID, name string) (time.Time, error) {
 	f.mu.Lock()
-	if w, c := f.find(process{id, name}); c.unstarted() {
+	w, c := f.find(process{id, name})
+	if c.unstarted() {
 		c.annul()
-	} else if c != nil && c.running() && !c.stopped {
-		c.stopped = true
+	} else if c != nil && c.running() && c.stopped.IsZero() {
+		c.stopped = time.Now()
 		switch s := c.script; {
 		case s.ignores:
 		case s.lingers > 0:
@@ -335,8 +336,12 @@ func (f *Fake) Stop(_ context.Context, id task.ID, name string) error {
 			w.end(c, task.Exit{Code: 128 + 15})
 		}
 	}
+	var asked time.Time
+	if c != nil {
+		asked = c.stopped
+	}
 	f.mu.Unlock()
-	return f.fail("stop", id)
+	return asked, f.fail("stop", id)
 }
 
 // Kill implements isolation.Runtime.

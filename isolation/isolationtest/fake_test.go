@@ -53,7 +53,7 @@ func TestScriptsRunOnTheClock(t *testing.T) {
 				run(t, f, id, tt.command...)
 				if tt.stop > 0 {
 					time.Sleep(tt.stop)
-					if err := f.Stop(t.Context(), id, "main"); err != nil {
+					if _, err := f.Stop(t.Context(), id, "main"); err != nil {
 						t.Fatal(err)
 					}
 				}

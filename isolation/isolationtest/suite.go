@@ -46,6 +46,7 @@ func Suite(t *testing.T, image string, open func(t *testing.T) Host) {
 		{"OutOfMemory", outOfMemory},
 		{"StopThenKill", stopThenKill},
 		{"StopIsASignal", stopIsASignal},
+		{"StopTwice", stopTwice},
 		{"StopBeforeStart", stopBeforeStart},
 		{"LostProcess", lostProcess},
 		{"AdoptedByTheNextProcess", adopted},
@@ -309,7 +310,7 @@ func concurrentCalls(b *bench) {
 	all(func() error { _, err := b.rt.Provision(ctx, b.sandbox()); return err })
 	all(func() error { return b.rt.Create(ctx, b.container("main", "exit", "8")) })
 	all(func() error { _, err := b.rt.Start(ctx, b.id, "main"); return err })
-	all(func() error { return b.rt.Stop(ctx, b.id, "main") })
+	all(func() error { _, err := b.rt.Stop(ctx, b.id, "main"); return err })
 	b.wait("main")
 	all(func() error { return b.rt.Remove(ctx, b.id) })
 }

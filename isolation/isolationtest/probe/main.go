@@ -57,7 +57,11 @@ func main() {
 	case "trap":
 		serve(word(4))
 		<-terminated
-		time.Sleep(duration(word(3)))
+		select {
+		case <-terminated: // A second signal, which many programs take for the wish to end at once.
+			os.Exit(9)
+		case <-time.After(duration(word(3))):
+		}
 	case "ignore":
 		signal.Ignore(syscall.SIGTERM)
 		serve(word(3))
