@@ -26,7 +26,7 @@ const fields = 17
 // and what counts CPU time and periods.
 const steady = 1<<0 | 1<<1 | 1<<2 | 1<<3 | 1<<4
 
-const memoryField, workingSetField = 5, 6
+const memoryField, workingSetField, peakField = 5, 6, 7
 
 // grains are what the differences of a field are usually multiples of: cgroup
 // v2 counts CPU time in microseconds, memory and disks count in pages.
@@ -108,14 +108,17 @@ func Pack(samples []task.Sample) []byte {
 	return p.data
 }
 
-// Unpack is the inverse of Pack.
+// Unpack is the inverse of Pack, and reads every form that was ever written.
 func Unpack(data []byte) ([]task.Sample, error) {
 	if len(data) == 0 {
 		return nil, nil
 	}
 	version := data[0]
-	if version < 1 || version > packVersion {
-		return nil, fmt.Errorf("samples are packed in form %d and only those up to %d are known", version, packVersion)
+	switch {
+	case version == columnVersion:
+		return unpackColumns(data[1:])
+	case version < 1 || version > packVersion:
+		return nil, fmt.Errorf("samples are packed in form %d and only those up to %d are known", version, columnVersion)
 	}
 	var p state
 	var samples []task.Sample

@@ -160,7 +160,9 @@ func (g *Gauge) read() (task.Counters, error) {
 	if unified {
 		c.CPUNanos, c.ThrottledNanos = 1000*field(stat, "usage_usec"), 1000*field(stat, "throttled_usec")
 	} else {
-		c.ThrottledNanos = field(stat, "throttled_time")
+		// Whole microseconds, as version 2 counts: what is below is noise, and would be kept
+		// every second.
+		c.ThrottledNanos = field(stat, "throttled_time") / 1000 * 1000
 		c.CPUNanos = number(text(cpuUsage))
 	}
 
