@@ -221,12 +221,12 @@ func (f *flaky) Post(ctx context.Context, seq task.Seq, moves []billing.Move) er
 	return after
 }
 
-func (f *flaky) PutUsage(ctx context.Context, chunks []billing.Chunk) error {
+func (f *flaky) PutUsage(ctx context.Context, chunks []billing.Chunk, rolls []billing.RollUp) error {
 	before, after := f.fails()
 	if before != nil {
 		return before
 	}
-	if err := f.Mem.PutUsage(ctx, chunks); err != nil {
+	if err := f.Mem.PutUsage(ctx, chunks, rolls); err != nil {
 		return err
 	}
 	return after

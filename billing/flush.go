@@ -115,6 +115,39 @@ func (m *Meter) samplesFrom(ctx context.Context, id task.ID, start, from time.Ti
 // samplesBack is how far before a time the sample before it is usually found.
 const samplesBack = time.Minute
 
+// resume lets a task's series go on where the ledger stands: after its last sample,
+// and in the minute that was not over.
+func (m *Meter) resume(ctx context.Context, t task.Task, s *series) error {
+	last, err := m.lastSample(ctx, t.ID)
+	if err != nil {
+		return err
+	}
+	done, err := m.Ledger.RolledUp(ctx, t.ID)
+	if fault.KindOf(err) == fault.NotFound {
+		done.Upto, err = task.Sample{At: t.PullStartedAt}, nil
+	}
+	if err != nil {
+		return err
+	}
+	s.resume(done)
+	chunks, err := m.Ledger.Usage(ctx, t.ID, done.Upto.At, time.Time{})
+	if err != nil {
+		return err
+	}
+	for _, c := range chunks {
+		samples, err := Unpack(c.Data)
+		if err != nil {
+			return err
+		}
+		for _, sample := range samples {
+			s.roll()
+			s.last = sample
+		}
+	}
+	s.last = last
+	return nil
+}
+
 // store writes what mts have sampled.
 func (m *Meter) store(ctx context.Context, mts ...*metered) error {
 	var all []Chunk
@@ -123,14 +156,25 @@ func (m *Meter) store(ctx context.Context, mts ...*metered) error {
 		pending[i] = mt.series.pending()
 		all = append(all, pending[i]...)
 	}
-	if len(all) == 0 {
+	var rolls []RollUp
+	rolled := make(map[*series]RollUp)
+	for _, mt := range mts {
+		if up, some := mt.series.pendingRollUp(SubjectOf(mt.task)); some {
+			rolled[mt.series] = up
+			rolls = append(rolls, up)
+		}
+	}
+	if len(all)+len(rolls) == 0 {
 		return nil
 	}
-	if err := m.Ledger.PutUsage(ctx, all); err != nil {
+	if err := m.Ledger.PutUsage(ctx, all, rolls); err != nil {
 		return err
 	}
 	for i, mt := range mts {
 		mt.series.stored(pending[i])
+	}
+	for s, up := range rolled {
+		s.storedRolls(up)
 	}
 	return nil
 }

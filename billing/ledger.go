@@ -32,16 +32,7 @@ type Ledger interface {
 	// those that take one of them back, in the order of what they take back.
 	Entries(ctx context.Context, id task.ID) ([]Entry, error)
 
-	// PutUsage stores chunks. One of the same task and From is replaced.
-	PutUsage(ctx context.Context, chunks []Chunk) error
-
-	// Usage returns a task's chunks that overlap [from, to], in order. A zero
-	// time is no bound.
-	Usage(ctx context.Context, id task.ID, from, to time.Time) ([]Chunk, error)
-
-	// LastUsage returns when the last sample of a task was taken; zero if there
-	// is none.
-	LastUsage(ctx context.Context, id task.ID) (time.Time, error)
+	History
 }
 
 // Move moves a cursor from Old to New and says so in Entries. If Old has no

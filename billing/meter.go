@@ -207,6 +207,7 @@ func (m *Meter) handle(ctx context.Context, t task.Task) error {
 		return nil
 	}
 	mt.stop()
+	mt.series.close(t.StoppedAt)
 	// The samples first: a task whose charge is closed is not looked at again.
 	if err := m.store(ctx, mt); err != nil {
 		return err
@@ -261,7 +262,7 @@ func (m *Meter) open(ctx context.Context, t task.Task) (*metered, error) {
 		return mt, nil
 	}
 	mt = &metered{task: t, cursors: cursors, series: &series{id: t.ID}, stop: func() {}, begun: t.Time(m.Clock())}
-	if mt.series.last, err = m.lastSample(ctx, t.ID); err != nil {
+	if err := m.resume(ctx, t, mt.series); err != nil {
 		return nil, err
 	}
 	if t.ExecutionStoppedAt.IsZero() {

@@ -58,6 +58,30 @@ func checkSeries(t *testing.T, m *billing.Meter, tk task.Task) billing.Usage {
 	return u
 }
 
+// checkRolls checks that the minutes of a task follow one another, and add up to its
+// final counters and to the time it is charged for.
+func checkRolls(t *testing.T, l billing.Ledger, tk task.Task) {
+	t.Helper()
+	up, err := l.RolledUp(context.Background(), tk.ID)
+	if err != nil || !up.Closed {
+		t.Fatalf("rolled up to %s, closed %t, %v", up.Upto.At, up.Closed, err)
+	}
+	rolls, err := l.Rolls(context.Background(), tk.ID, billing.Minute, time.Time{}, time.Time{}, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := 1; i < len(rolls); i++ {
+		if !rolls[i].At.Equal(rolls[i-1].At.Add(time.Minute)) {
+			t.Fatalf("minute %s follows %s", rolls[i].At, rolls[i-1].At)
+		}
+	}
+	sum := billingtest.Sum(rolls)
+	ran := tk.StoppedAt.Truncate(time.Millisecond).Sub(tk.PullStartedAt.Truncate(time.Millisecond))
+	if u := tk.Usage; sum.Covered != ran || sum.CPUNanos != u.CPUNanos || sum.WriteBytes != u.WriteBytes || sum.TxBytes != u.TxBytes {
+		t.Fatalf("minutes add up to %+v, and the task ran for %s and used %+v", sum, ran, *u)
+	}
+}
+
 // Ensure that whatever happens to the meter, its ledger, its gauges and the wall
 // clock, each task is charged for exactly the time between its stamps.
 func TestHistories(t *testing.T) {
@@ -103,6 +127,7 @@ func TestHistories(t *testing.T) {
 			for _, tk := range all {
 				billingtest.Check(t, l, tk)
 				checkSeries(t, m, tk)
+				checkRolls(t, l, tk)
 			}
 			if seq, _ := l.Position(context.Background()); int(seq) != len(h.events) {
 				t.Errorf("position %d of %d after everything was handled", seq, len(h.events))

@@ -39,31 +39,6 @@ func (m *Meter) Bill(ctx context.Context, id task.ID) (Bill, error) {
 	return NewBill(t, m.Prices, cursors, entries, t.Time(m.Clock())), nil
 }
 
-// Usage returns what a task used, up to the last second.
-func (m *Meter) Usage(ctx context.Context, id task.ID, q UsageQuery) (Usage, error) {
-	t, err := m.Journal.Task(ctx, id)
-	if err != nil {
-		return Usage{}, err
-	}
-	from := q.From
-	if !from.IsZero() { // The first rate needs the sample before.
-		from = from.Add(-2*samplePeriod - q.Resolution)
-	}
-	var live []Chunk // before the ledger is read: what is stored in between is in both
-	if mt := m.find(id); mt != nil {
-		live = mt.series.pending()
-	}
-	chunks, err := m.Ledger.Usage(ctx, id, from, q.To)
-	if err != nil {
-		return Usage{}, err
-	}
-	samples, err := unpackAll(merge(chunks, live))
-	if err != nil {
-		return Usage{}, err
-	}
-	return NewUsage(t, samples, q), nil
-}
-
 // merge returns chunks in order; of two with the same beginning, the longer.
 func merge(stored, live []Chunk) []Chunk {
 	all := slices.Concat(stored, live)

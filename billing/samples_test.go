@@ -51,12 +51,14 @@ func FuzzUnpack(f *testing.F) {
 	f.Add([]byte{})
 	f.Add([]byte{2})
 	f.Add(Pack(busy(5)))
+	f.Add(packColumns(busy(5)))
+	f.Add(packColumns(idle(30)))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		samples, err := Unpack(data)
 		if err != nil {
 			return
 		}
-		if len(samples) > len(data) {
+		if len(samples) > max(len(data), columnSamples) {
 			t.Fatalf("%d samples in %d bytes", len(samples), len(data))
 		}
 	})
@@ -157,7 +159,7 @@ func BenchmarkFlush(b *testing.B) {
 // nowhere takes usage and forgets it.
 type nowhere struct{ Ledger }
 
-func (nowhere) PutUsage(context.Context, []Chunk) error { return nil }
+func (nowhere) PutUsage(context.Context, []Chunk, []RollUp) error { return nil }
 
 func BenchmarkPack(b *testing.B) {
 	for name, samples := range map[string][]task.Sample{"busy": busy(chunkSamples), "idle": idle(chunkSamples)} {

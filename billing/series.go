@@ -1,6 +1,7 @@
 package billing
 
 import (
+	"slices"
 	"sync"
 	"time"
 
@@ -17,6 +18,8 @@ const (
 	chunkSamples = 120
 	// What the ledger does not take for so many chunks, four hours, is dropped.
 	pendingChunks = 120
+	// The same for minutes, after a day.
+	pendingRolls = 24 * 60
 )
 
 // series is the samples of one task that may not be stored yet. Its methods are
@@ -35,6 +38,10 @@ type series struct {
 	length int
 	dirty  bool    // now has samples that are not stored
 	full   []Chunk // finished and not stored
+
+	roller roller // has the samples before the last, which may yet be replaced
+	rolls  []Roll // minutes that are over and not stored
+	closed bool   // no minute comes any more
 }
 
 // add appends a sample, unless it comes too soon after the one before it.
@@ -92,7 +99,7 @@ func (s *series) reached() time.Time {
 func (s *series) append(sample task.Sample) {
 	if s.n == chunkSamples {
 		if s.dirty {
-			s.full = append(s.full, s.chunk())
+			s.full = append(s.full, s.finished())
 		}
 		if extra := len(s.full) - pendingChunks; extra > 0 {
 			s.full = s.full[extra:]
@@ -102,6 +109,7 @@ func (s *series) append(sample task.Sample) {
 	if s.from.IsZero() {
 		s.from = sample.At
 	}
+	s.roll()
 	s.undo, s.length = s.now.state, len(s.now.data)
 	s.now.add(sample)
 	s.n++
@@ -113,6 +121,64 @@ func (s *series) chunk() Chunk {
 	return Chunk{Task: s.id, From: s.from, To: s.last.At, Samples: s.n, Data: s.now.data}
 }
 
+// finished returns the chunk that has grown, packed for good.
+func (s *series) finished() Chunk {
+	c := s.chunk()
+	samples, err := Unpack(c.Data)
+	if err != nil || len(samples) != c.Samples { // It cannot be; and as it is, nothing is lost.
+		return c
+	}
+	if data := packColumns(samples); len(data) < len(c.Data) {
+		c.Data = data
+	}
+	return c
+}
+
+// resume says how far the minutes were made before.
+func (s *series) resume(done RollUp) {
+	s.roller, s.closed = newRoller(done.Upto), done.Closed
+}
+
+// roll takes the last sample into its minute.
+func (s *series) roll() {
+	if s.closed || s.last.At.IsZero() {
+		return
+	}
+	if s.roller.upto.At.IsZero() { // It was not told where the charge begins.
+		s.roller = newRoller(s.last)
+	}
+	s.rolls = append(s.rolls, s.roller.add(s.last)...)
+	if extra := len(s.rolls) - pendingRolls; extra > 0 {
+		s.rolls = s.rolls[extra:]
+	}
+}
+
+// close ends the last minute with the charge. Closing again changes nothing.
+func (s *series) close(at time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.roll()
+	if !s.closed {
+		s.closed = true
+		s.rolls = append(s.rolls, s.roller.close(at)...)
+	}
+}
+
+// pendingRollUp returns the minutes that are not stored; false if there are none.
+func (s *series) pendingRollUp(of Subject) (RollUp, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return RollUp{Subject: of, Upto: s.roller.edge, Closed: s.closed, Rolls: slices.Clone(s.rolls)}, len(s.rolls) > 0
+}
+
+// storedRolls notes that what pendingRollUp returned is in the ledger.
+func (s *series) storedRolls(up RollUp) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	last := up.Rolls[len(up.Rolls)-1].At
+	s.rolls = slices.DeleteFunc(s.rolls, func(r Roll) bool { return !r.At.After(last) })
+}
+
 // pending returns what is not stored, oldest first. The last chunk may share
 // its bytes with the series, which only appends to them.
 func (s *series) pending() []Chunk {
@@ -121,6 +187,9 @@ func (s *series) pending() []Chunk {
 	chunks := append([]Chunk(nil), s.full...)
 	if s.dirty {
 		c := s.chunk()
+		if s.ended {
+			c = s.finished()
+		}
 		c.Data = append([]byte(nil), c.Data...)
 		chunks = append(chunks, c)
 	}

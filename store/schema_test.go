@@ -88,6 +88,14 @@ var migrationTests = map[string]struct {
 			`SELECT status FROM tasks WHERE id = '` + someTask + `'`: "RUNNING",
 		},
 	},
+	"0007_usage_series.sql": {
+		before: append(insertTask(someTask, "RUNNING"), `INSERT INTO usage_chunks VALUES ('`+someTask+`', 1, 2, 1, x'00')`),
+		after: map[string]string{
+			`SELECT samples FROM usage_chunks WHERE from_at = 1`: "1",
+			`SELECT count(*) FROM usage_rolls`:                   "0",
+			`SELECT count(*) FROM usage_tasks`:                   "0",
+		},
+	},
 }
 
 // oldLedger is a ledger as schema 4 has it, of one task that ended before the

@@ -12,8 +12,8 @@ import (
 	"berth/task"
 )
 
-// PutUsage is part of billing.Ledger.
-func (s *Store) PutUsage(ctx context.Context, chunks []billing.Chunk) error {
+// PutUsage is part of billing.History.
+func (s *Store) PutUsage(ctx context.Context, chunks []billing.Chunk, rolls []billing.RollUp) error {
 	return s.write(ctx, func(tx *sql.Tx) error {
 		for _, c := range chunks {
 			if _, err := tx.ExecContext(ctx, `INSERT INTO usage_chunks (task, from_at, to_at, samples, data) VALUES (?, ?, ?, ?, ?)
@@ -22,11 +22,16 @@ func (s *Store) PutUsage(ctx context.Context, chunks []billing.Chunk) error {
 				return fmt.Errorf("write usage of task %s: %w", c.Task, err)
 			}
 		}
+		for _, up := range rolls {
+			if err := rollUp(ctx, tx, up); err != nil {
+				return err
+			}
+		}
 		return nil
 	})
 }
 
-// Usage is part of billing.Ledger.
+// Usage is part of billing.History.
 func (s *Store) Usage(ctx context.Context, id task.ID, from, to time.Time) ([]billing.Chunk, error) {
 	first, last := nanos(from), nanos(to)
 	if last == 0 {
@@ -51,7 +56,7 @@ func (s *Store) Usage(ctx context.Context, id task.ID, from, to time.Time) ([]bi
 	return cs, rows.Err()
 }
 
-// LastUsage is part of billing.Ledger.
+// LastUsage is part of billing.History.
 func (s *Store) LastUsage(ctx context.Context, id task.ID) (time.Time, error) {
 	var last int64
 	err := s.reader().QueryRowContext(ctx, `SELECT to_at FROM usage_chunks WHERE task = ? ORDER BY from_at DESC LIMIT 1`, id).Scan(&last)

@@ -22,7 +22,7 @@ type Mem struct {
 	closed  time.Time
 	cursors map[task.ID]map[billing.SKU]billing.Cursor
 	entries map[task.ID]map[string]billing.Entry // by ID
-	chunks  map[task.ID][]billing.Chunk
+	past
 }
 
 var _ billing.Ledger = (*Mem)(nil)
@@ -115,44 +115,4 @@ func (m *Mem) Close(until time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.closed = until
-}
-
-func (m *Mem) PutUsage(_ context.Context, chunks []billing.Chunk) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.chunks == nil {
-		m.chunks = make(map[task.ID][]billing.Chunk)
-	}
-	for _, c := range chunks {
-		c.Data = slices.Clone(c.Data)
-		cs := m.chunks[c.Task]
-		i, found := slices.BinarySearchFunc(cs, c, func(a, b billing.Chunk) int { return a.From.Compare(b.From) })
-		if found {
-			cs[i] = c
-		} else {
-			m.chunks[c.Task] = slices.Insert(cs, i, c)
-		}
-	}
-	return nil
-}
-
-func (m *Mem) Usage(_ context.Context, id task.ID, from, to time.Time) ([]billing.Chunk, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	var cs []billing.Chunk
-	for _, c := range m.chunks[id] {
-		if (from.IsZero() || !c.To.Before(from)) && (to.IsZero() || !c.From.After(to)) {
-			cs = append(cs, c)
-		}
-	}
-	return cs, nil
-}
-
-func (m *Mem) LastUsage(_ context.Context, id task.ID) (time.Time, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if cs := m.chunks[id]; len(cs) > 0 {
-		return cs[len(cs)-1].To, nil
-	}
-	return time.Time{}, nil
 }

@@ -49,6 +49,11 @@ func Suite(t *testing.T, open func(t *testing.T) billing.Ledger) {
 	t.Run("another body is refused", func(t *testing.T) { anotherBody(t, open(t)) })
 	t.Run("position only grows", func(t *testing.T) { position(t, open(t)) })
 	t.Run("usage", func(t *testing.T) { usage(t, open(t)) })
+	t.Run("usage series", func(t *testing.T) {
+		l := open(t)
+		rapid.Check(t, func(rt *rapid.T) { series(rt, l) })
+	})
+	t.Run("forgetting usage", func(t *testing.T) { forgetting(t, open(t)) })
 }
 
 // history charges one task in random slices, with lost answers, repeated calls,
@@ -360,8 +365,8 @@ func usage(t *testing.T, l billing.Ledger) {
 			Samples: to - from + 1, Data: []byte(data)}
 	}
 	a, b, b2, c := chunk(0, 9, "a"), chunk(10, 14, "b"), chunk(10, 19, "bb"), chunk(20, 29, "c")
-	must(t, l.PutUsage(ctx, []billing.Chunk{a, b}))
-	must(t, l.PutUsage(ctx, []billing.Chunk{b2, c}))
+	must(t, l.PutUsage(ctx, []billing.Chunk{a, b}, nil))
+	must(t, l.PutUsage(ctx, []billing.Chunk{b2, c}, nil))
 	for _, q := range []struct {
 		from, to time.Time
 		want     []billing.Chunk
