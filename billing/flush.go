@@ -13,12 +13,11 @@ import (
 
 // sample reads a task's counters every second until ctx ends.
 func (m *Meter) sample(ctx context.Context, t task.Task, s *series) {
-	tick := time.NewTicker(samplePeriod)
-	defer tick.Stop()
 	var g Gauge
 	defer func() { m.release(t.ID, g) }()
 	warned := false
 	for ctx.Err() == nil {
+		next := m.pulse.next(t.ID)
 		var err error
 		if g == nil {
 			g, err = m.Probe.Open(ctx, t.ID)
@@ -36,7 +35,7 @@ func (m *Meter) sample(ctx context.Context, t task.Task, s *series) {
 			warned = true
 		}
 		select {
-		case <-tick.C:
+		case <-next:
 		case <-ctx.Done():
 		}
 	}

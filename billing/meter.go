@@ -70,6 +70,7 @@ type Meter struct {
 	noted    task.Seq // the position that the ledger knows
 	stuck    map[task.ID]stuck
 	samplers sync.WaitGroup
+	pulse    pulse
 }
 
 // metered is a task whose charge runs.
@@ -108,6 +109,7 @@ func (m *Meter) Run(ctx context.Context) error {
 	}
 	m.seen, m.noted = seq, seq
 	defer m.close(ctx)
+	m.samplers.Go(func() { m.pulse.run(ctx) })
 	for _, t := range open {
 		m.take(ctx, task.Event{Seq: seq, Task: t})
 	}

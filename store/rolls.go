@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"slices"
 	"strings"
 	"time"
 
@@ -30,11 +29,29 @@ const firstPeak, firstLast = 15, 19
 
 var (
 	rollNames = strings.Join(rollColumns, ", ")
-	putRoll   = `INSERT OR REPLACE INTO usage_rolls (step, at, task, ` + rollNames + `) VALUES (?, ?, ?` + strings.Repeat(", ?", len(rollColumns)) + `)`
+	putMinute = `INSERT INTO usage_rolls (step, at, task, ` + rollNames + `) SELECT ?, ?, n` + strings.Repeat(", ?", len(rollColumns)) +
+		` FROM usage_tasks WHERE task = ? AND closed = 0 AND upto_at <= ? AND upto_at < ?`
+	addToHour = putMinute + ` ON CONFLICT DO UPDATE SET ` + additions()
 	sumRolls  = `SELECT sum(` + strings.Join(rollColumns[:firstPeak], `), sum(`) + `), max(` + strings.Join(rollColumns[firstPeak:firstLast], `), max(`) +
 		strings.Repeat(`), max(0`, len(rollColumns)-firstLast) + `) FROM usage_rolls WHERE task = ? AND step = ? AND at >= ? AND at < ?`
 	selectRolls = `SELECT at, ` + rollNames + ` FROM usage_rolls WHERE task = ? AND step = ? AND at >= ? AND at < ? ORDER BY at LIMIT ?`
 )
+
+// additions add a row to the one that is there.
+func additions() string {
+	out := make([]string, len(rollColumns))
+	for i, c := range rollColumns {
+		switch {
+		case i < firstPeak:
+			out[i] = c + " = " + c + " + excluded." + c
+		case i < firstLast:
+			out[i] = c + " = max(" + c + ", excluded." + c + ")"
+		default:
+			out[i] = c + " = excluded." + c
+		}
+	}
+	return strings.Join(out, ", ")
+}
 
 // rollFields returns where the numbers of r are, in the order of rollColumns, but
 // for Covered, which comes first.
@@ -47,71 +64,56 @@ func rollFields(r *billing.Roll) []*uint64 {
 	}
 }
 
-// rollUp stores the minutes of up that are new, and the hours that they are in.
+// rollUp stores the minutes of up that are new, adds them to the hours that they are
+// in, and notes how far it has come. It consists of statements that are executed only,
+// since those are kept prepared.
 func rollUp(ctx context.Context, tx *sql.Tx, up billing.RollUp) error {
-	var n, have int64
-	var closed bool
-	err := tx.QueryRowContext(ctx, `SELECT n, upto_at, closed FROM usage_tasks WHERE task = ?`, up.Task).Scan(&n, &have, &closed)
-	known := err == nil
-	if err != nil && !errors.Is(err, sql.ErrNoRows) {
-		return fmt.Errorf("find usage of task %s: %w", up.Task, err)
-	}
-	if upto := up.Upto.At.UnixMilli(); closed || known && upto <= have {
+	exec := func(what, query string, args ...any) error {
+		if _, err := tx.ExecContext(ctx, query, args...); err != nil {
+			return fmt.Errorf("%s of task %s: %w", what, up.Task, err)
+		}
 		return nil
 	}
-	if n, err = putSubject(ctx, tx, up, known); err != nil {
+	if err := exec("begin usage", beginSubject, up.Task); err != nil {
 		return err
 	}
-	minutes := slices.DeleteFunc(slices.Clone(up.Rolls), func(r billing.Roll) bool { return known && r.At.UnixMilli() < have })
-	for _, r := range minutes {
-		if err := writeRoll(ctx, tx, n, billing.Minute, r); err != nil {
-			return fmt.Errorf("write a minute of task %s: %w", up.Task, err)
+	for _, r := range up.Rolls {
+		// Only of a task that is not rolled up so far.
+		condition := []any{up.Task, r.At.UnixMilli(), up.Upto.At.UnixMilli()}
+		if err := exec("write a minute", putMinute, append(rollArgs(billing.Minute, r), condition...)...); err != nil {
+			return err
+		}
+		r.At = r.At.Truncate(billing.Hour)
+		if err := exec("add to an hour", addToHour, append(rollArgs(billing.Hour, r), condition...)...); err != nil {
+			return err
 		}
 	}
-	for _, r := range billing.Fold(minutes, billing.Hour) {
-		begun, err := readRolls(ctx, tx, n, billing.Hour, r.At, r.At.Add(billing.Hour), 1)
-		if err != nil {
-			return fmt.Errorf("read an hour of task %s: %w", up.Task, err)
-		}
-		hour := billing.Fold(append(begun, r), billing.Hour)[0]
-		if err := writeRoll(ctx, tx, n, billing.Hour, hour); err != nil {
-			return fmt.Errorf("write an hour of task %s: %w", up.Task, err)
-		}
-	}
-	return nil
-}
-
-func writeRoll(ctx context.Context, tx *sql.Tx, n int64, step time.Duration, r billing.Roll) error {
-	args := []any{int64(step / time.Second), r.At.Unix(), n, r.Covered.Milliseconds(), r.Samples}
-	for _, v := range rollFields(&r) {
-		args = append(args, int64(min(*v, math.MaxInt64)))
-	}
-	_, err := tx.ExecContext(ctx, putRoll, args...)
-	return err
-}
-
-// putSubject writes whose rolls come and how far they go, and returns its number.
-func putSubject(ctx context.Context, tx *sql.Tx, up billing.RollUp, known bool) (n int64, err error) {
 	tags := make(map[string]string)
 	for _, t := range up.Tags {
 		tags[t.Key] = t.Value
 	}
 	text, err := json.Marshal(tags)
 	if err != nil {
-		return 0, fmt.Errorf("encode tags: %w", err)
+		return fmt.Errorf("encode tags: %w", err)
 	}
-	query := `INSERT INTO usage_tasks (arn, family, revision, task_group, tags, cpu, memory, storage, upto_at, upto, closed, task)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING n`
-	if known {
-		query = `UPDATE usage_tasks SET arn = ?, family = ?, revision = ?, task_group = ?, tags = ?, cpu = ?, memory = ?, storage = ?,
-			upto_at = ?, upto = ?, closed = ? WHERE task = ? RETURNING n`
+	at := up.Upto.At.UnixMilli()
+	return exec("note usage", noteSubject, up.ARN, up.Family, up.Revision, up.Group, string(text), up.Size.CPU, up.Size.Memory, up.Storage,
+		at, billing.Pack([]task.Sample{up.Upto}), up.Closed, up.Task, at)
+}
+
+const (
+	beginSubject = `INSERT INTO usage_tasks (task, arn, family, revision, task_group, tags, cpu, memory, storage, upto_at, upto, closed)
+		VALUES (?, '', '', 0, '', '{}', 0, 0, 0, -9223372036854775808, x'', 0) ON CONFLICT DO NOTHING`
+	noteSubject = `UPDATE usage_tasks SET arn = ?, family = ?, revision = ?, task_group = ?, tags = ?, cpu = ?, memory = ?, storage = ?,
+		upto_at = ?, upto = ?, closed = ? WHERE task = ? AND closed = 0 AND upto_at < ?`
+)
+
+func rollArgs(step time.Duration, r billing.Roll) []any {
+	args := []any{int64(step / time.Second), r.At.Unix(), r.Covered.Milliseconds(), r.Samples}
+	for _, v := range rollFields(&r) {
+		args = append(args, int64(min(*v, math.MaxInt64)))
 	}
-	err = tx.QueryRowContext(ctx, query, up.ARN, up.Family, up.Revision, up.Group, string(text), up.Size.CPU, up.Size.Memory, up.Storage,
-		up.Upto.At.UnixMilli(), billing.Pack([]task.Sample{up.Upto}), up.Closed, up.Task).Scan(&n)
-	if err != nil {
-		return 0, fmt.Errorf("note usage of task %s: %w", up.Task, err)
-	}
-	return n, nil
+	return args
 }
 
 // RolledUp is part of billing.History.
