@@ -158,7 +158,7 @@ func (m *Meter) store(ctx context.Context, mts ...*metered) error {
 	var rolls []RollUp
 	rolled := make(map[*series]RollUp)
 	for _, mt := range mts {
-		if up, some := mt.series.pendingRollUp(SubjectOf(mt.task)); some {
+		if up, some := mt.series.pendingRollUp(mt.subject); some {
 			rolled[mt.series] = up
 			rolls = append(rolls, up)
 		}

@@ -76,6 +76,7 @@ type Meter struct {
 // metered is a task whose charge runs.
 type metered struct {
 	series  *series
+	subject Subject            // of task; changed under the Meter's mutex
 	stop    context.CancelFunc // its sampler
 	begun   time.Time          // when sampling began, on the task's time line
 	task    task.Task          // belongs to Run, as do cursors
@@ -237,7 +238,9 @@ func (m *Meter) open(ctx context.Context, t task.Task) (*metered, error) {
 	mt := m.find(t.ID)
 	if mt != nil && mt.cursors != nil {
 		if t.Version > mt.task.Version {
-			mt.task = t
+			m.mu.Lock()
+			mt.task, mt.subject = t, SubjectOf(t)
+			m.mu.Unlock()
 		}
 		return mt, nil
 	}
@@ -263,7 +266,7 @@ func (m *Meter) open(ctx context.Context, t task.Task) (*metered, error) {
 		mt.cursors = cursors
 		return mt, nil
 	}
-	mt = &metered{task: t, cursors: cursors, series: &series{id: t.ID}, stop: func() {}, begun: t.Time(m.Clock())}
+	mt = &metered{task: t, subject: SubjectOf(t), cursors: cursors, series: &series{id: t.ID}, stop: func() {}, begun: t.Time(m.Clock())}
 	if err := m.resume(ctx, t, mt.series); err != nil {
 		return nil, err
 	}

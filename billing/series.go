@@ -42,6 +42,7 @@ type series struct {
 	roller roller // has the samples before the last, which may yet be replaced
 	rolls  []Roll // minutes that are over and not stored
 	closed bool   // no minute comes any more
+	marks  []mark // of the last minute
 }
 
 // add appends a sample, unless it comes too soon after the one before it.
@@ -114,6 +115,7 @@ func (s *series) append(sample task.Sample) {
 	s.now.add(sample)
 	s.n++
 	s.last, s.dirty = sample, true
+	s.note(sample)
 }
 
 // chunk returns the chunk that grows, as it is.

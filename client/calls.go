@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	"berth/billing"
@@ -116,15 +117,40 @@ func (c *Client) Stop(ctx context.Context, id, reason string) (task.Task, error)
 	return t, err
 }
 
-// Usage returns what a task used.
+// Usage returns what a task used. With a Limit it is one page; without, it is all of
+// it, page after page.
 func (c *Client) Usage(ctx context.Context, id string, q billing.UsageQuery) (billing.Usage, error) {
-	query := values("from", stamp(q.From), "to", stamp(q.To))
-	if q.Resolution > 0 {
-		query.Set("resolution", strconv.Itoa(int(q.Resolution/time.Second)))
+	var all billing.Usage
+	for first := true; first || q.Token != "" && q.Limit == 0; first = false {
+		query := values("from", stamp(q.From), "to", stamp(q.To), "nextToken", q.Token)
+		if q.Resolution > 0 {
+			query.Set("resolution", strconv.Itoa(int(q.Resolution/time.Second)))
+		}
+		if query.Set("limit", strconv.Itoa(q.Limit)); q.Limit == 0 {
+			query.Set("limit", strconv.Itoa(usagePage))
+		}
+		var u billing.Usage
+		if err := c.call(ctx, request{method: "GET", path: taskPath(id, "/usage"), query: query}, &u); err != nil {
+			return all, err
+		}
+		u.Samples = append(all.Samples, u.Samples...)
+		all, q.Token = u, u.NextToken
 	}
-	var u billing.Usage
-	err := c.call(ctx, request{method: "GET", path: taskPath(id, "/usage"), query: query}, &u)
-	return u, err
+	return all, nil
+}
+
+// usagePage is the largest page of readings.
+const usagePage = 10000
+
+// GroupUsage yields what tasks reserved, used and wasted, group by group in the order
+// of their keys. Of q, By, From, To and Family are looked at.
+func (c *Client) GroupUsage(ctx context.Context, q billing.GroupQuery) iter.Seq2[billing.UsageGroup, error] {
+	query := values("groupBy", strings.Join(q.By, ","), "family", q.Family, "from", stamp(q.From), "to", stamp(q.To))
+	return pages(query, func(query url.Values) ([]billing.UsageGroup, string, error) {
+		var page billing.UsageGroups
+		err := c.call(ctx, request{method: "GET", path: "/usage", query: query}, &page)
+		return page.Groups, page.NextToken, err
+	})
 }
 
 // Interrupt takes a task on FARGATE_SPOT away and returns before it has ended.

@@ -87,6 +87,16 @@ func TestCalls(t *testing.T) {
 			t.Errorf("Usage(%s): %v", id, err)
 		}
 	}
+	groups := 0
+	for g, err := range c.GroupUsage(ctx, billing.GroupQuery{By: []string{"family", "tag:team"}}) {
+		if err != nil || g.Key["family"] != "a-family" || g.Key["tag:team"] != "a-team" {
+			t.Errorf("GroupUsage = %v, %v", g, err)
+		}
+		groups++
+	}
+	if groups != 1 {
+		t.Errorf("%d groups", groups)
+	}
 	if got, err := c.Stop(ctx, string(sent.ID), "why not"); err != nil || got.StoppedReason != "why not" {
 		t.Errorf("Stop = %v, %v", got.StoppedReason, err)
 	}

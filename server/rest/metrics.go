@@ -68,6 +68,11 @@ func (s *server) serveMetrics(c *gin.Context) {
 		s.fail(c, err)
 		return
 	}
+	present, err := s.present(counts)
+	if err != nil {
+		s.fail(c, err)
+		return
+	}
 	m := s.metrics
 	for _, status := range task.Statuses {
 		m.tasks.WithLabelValues(string(status)).Set(float64(counts[status]))
@@ -77,6 +82,6 @@ func (s *server) serveMetrics(c *gin.Context) {
 	m.memory.WithLabelValues("total").Set(float64(load.Total.Memory))
 	m.memory.WithLabelValues("reserved").Set(float64(load.Reserved.Memory))
 	m.waiting.Set(float64(load.Waiting))
-	all := prometheus.Gatherers{m.registry, storage}
+	all := prometheus.Gatherers{m.registry, storage, present}
 	promhttp.HandlerFor(all, promhttp.HandlerOpts{Registry: m.registry}).ServeHTTP(c.Writer, c.Request)
 }

@@ -144,6 +144,12 @@ type Logs interface {
 type Meter interface {
 	Usage(ctx context.Context, id task.ID, q billing.UsageQuery) (billing.Usage, error)
 	Bill(ctx context.Context, id task.ID) (billing.Bill, error)
+
+	// UsageGroups adds up what tasks used. token is the NextToken of the page before.
+	UsageGroups(ctx context.Context, q billing.GroupQuery, token string) (billing.UsageGroups, error)
+
+	// Present returns what the tasks that are metered use now, in no order.
+	Present() []billing.Present
 }
 
 // Host knows this machine.
@@ -232,6 +238,7 @@ func (s *server) operations() []operation {
 		call(s, "POST", "/tasks/:id/interrupt", "Interrupt a task on FARGATE_SPOT: it is warned, and killed when the notice is over", 200, s.interrupt),
 		flow(s, "GET", "/tasks/:id/logs", "Read what a task's containers wrote", lines, s.logs),
 		call(s, "GET", "/tasks/:id/usage", "Read what a task used", 200, s.usage),
+		call(s, "GET", "/usage", "Add up what tasks reserved, used and wasted, in groups", 200, s.usageGroups),
 		call(s, "GET", "/tasks/:id/isolation", "Read back from the kernel what keeps a task apart", 200, s.isolation),
 		call(s, "GET", "/tasks/:id/bill", "Read what a task costs, line by line", 200, s.bill),
 		flow(s, "GET", "/events", "Follow what happens to tasks", events, s.events),

@@ -497,3 +497,41 @@ func (f *Fake) Usage(ctx context.Context, id task.ID, q billing.UsageQuery) (bil
 	}
 	return billing.NewUsage(t, samples, q), nil
 }
+
+// UsageGroups is rest.Meter. There is one group, named after what was asked for.
+func (f *Fake) UsageGroups(_ context.Context, q billing.GroupQuery, token string) (billing.UsageGroups, error) {
+	if err := q.Check(); err != nil {
+		return billing.UsageGroups{}, err
+	}
+	out := billing.UsageGroups{GroupBy: append([]string{}, q.By...), Series: "1h", Groups: []billing.UsageGroup{}}
+	if token != "" {
+		return out, nil
+	}
+	g := billing.UsageGroup{
+		Key: make(map[string]string), Tasks: 2, TaskSeconds: 7200, ReservedCPUSeconds: 1800, CPUSeconds: 450, WastedCPUSeconds: 1350, CPUEfficiency: .25,
+		ReservedMemoryGiBSeconds: 3600, MemoryGiBSeconds: 720, WastedMemoryGiBSeconds: 2880, MemoryEfficiency: .2,
+		PeakWorkingSetBytes: 300 << 20, ThrottledSeconds: 12, OOMKills: 1,
+	}
+	for _, by := range q.By {
+		g.Key[by] = "a-" + strings.TrimPrefix(by, "tag:")
+	}
+	out.Groups, out.NextToken = append(out.Groups, g), "more"
+	return out, nil
+}
+
+// Present is rest.Meter. Every task that runs uses half of what it reserved.
+func (f *Fake) Present() []billing.Present {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var all []billing.Present
+	for _, t := range f.tasks {
+		if t.LastStatus == task.Running {
+			size := t.Size()
+			all = append(all, billing.Present{Subject: billing.SubjectOf(t), CPU: float64(size.CPU) / 2, Last: task.Sample{At: f.now, Counters: task.Counters{
+				CPUNanos: 5e9, ThrottledNanos: 1e9, WorkingSetBytes: uint64(size.Memory) << 19, OOMKills: 1,
+				ReadBytes: 10, WriteBytes: 20, RxBytes: 30, TxBytes: 40,
+			}}})
+		}
+	}
+	return all
+}
