@@ -83,7 +83,7 @@ var coarser = map[time.Duration]time.Duration{Second: Minute, Minute: Hour}
 // a multiple of it.
 func (p past) serves(ctx context.Context, q *UsageQuery) (time.Duration, error) {
 	step := Second
-	for q.Resolution%coarser[step] == 0 && step != Hour {
+	for step != Hour && q.Resolution%coarser[step] == 0 {
 		step = coarser[step]
 	}
 	begin := q.From

@@ -130,6 +130,8 @@ func (r *roller) close(at time.Time) (rest []Roll) {
 		r.advance(gone)
 	}
 	if r.row.Covered > 0 {
+		// The last sample may be a moment after the end, for it is after the one before.
+		r.row.Covered -= min(max(0, r.upto.At.Sub(at)), r.row.Covered)
 		rest = append(rest, r.cut(r.row.At.Add(Minute)))
 	}
 	return rest

@@ -12,67 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"berth/billing"
-	"berth/fault"
 )
-
-func (a *app) usageCommand() *cobra.Command {
-	var resolution time.Duration
-	c := &cobra.Command{
-		Use:               "usage TASK",
-		Short:             "Show what a task used, second by second",
-		Args:              cobra.ExactArgs(1),
-		ValidArgsFunction: a.completeTasks,
-		RunE: func(c *cobra.Command, args []string) error {
-			if resolution < time.Second || resolution%time.Second != 0 {
-				return fault.New(fault.Invalid, "--resolution %s: it is a whole number of seconds, at least 1s", resolution)
-			}
-			return a.usageAt(c.Context(), args[0], resolution)
-		},
-	}
-	c.Flags().DurationVar(&resolution, "resolution", time.Second, "`time` between two rows")
-	return c
-}
-
-func (a *app) usage(ctx context.Context, id string) error { return a.usageAt(ctx, id, time.Second) }
-
-func (a *app) usageAt(ctx context.Context, id string, resolution time.Duration) error {
-	u, err := a.client().Usage(ctx, id, billing.UsageQuery{Resolution: resolution})
-	if err != nil {
-		return err
-	}
-	return a.print(u, func(w io.Writer) { printUsage(w, u) })
-}
-
-func printUsage(w io.Writer, u billing.Usage) {
-	if len(u.Samples) == 0 {
-		fmt.Fprintln(w, "Nothing was measured: the task did not come to run, or its samples are no longer kept.")
-		return
-	}
-	rows := [][]string{{"TIME (UTC)", "vCPU", "CPU", "THROTTLED", "MEMORY", "OF LIMIT", "PIDS", "READ/s", "WRITE/s", "RX/s", "TX/s"}}
-	for _, s := range u.Samples {
-		rows = append(rows, []string{
-			s.Time.UTC().Format("15:04:05.000"), fmt.Sprintf("%.3f", s.CPU), percent(s.CPUPercent), percent(s.ThrottledPercent),
-			byteCount(s.WorkingSetBytes), percent(s.MemoryPercent), strconv.FormatUint(s.PIDs, 10),
-			rate(s.ReadBytesPerSecond), rate(s.WriteBytesPerSecond), rate(s.RxBytesPerSecond), rate(s.TxBytesPerSecond),
-		})
-	}
-	table(w, rows...)
-	s := u.Summary
-	fmt.Fprintf(w, "\nUsed %.3f of %.3f reserved vCPU-seconds (%.1f %%) and %s of %s memory at most, in %s.\n",
-		s.CPUSeconds, s.ReservedCPUSeconds, 100*s.CPUEfficiency,
-		byteCount(s.MemoryPeakBytes), byteCount(s.MemoryReservedBytes), span(seconds(s.Seconds)))
-	if s.ThrottledSeconds > 0 {
-		fmt.Fprintf(w, "The CPU limit held it back for %s.\n", span(seconds(s.ThrottledSeconds)))
-	}
-	if s.OOMKills > 0 {
-		fmt.Fprintf(w, "The kernel killed %s for memory.\n", count(int(s.OOMKills), "process"))
-	}
-}
-
-func percent(p float64) string  { return fmt.Sprintf("%.1f %%", p) }
-func rate(bytes float64) string { return byteCount(uint64(max(0, bytes))) }
-
-func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
 
 func (a *app) billCommand() *cobra.Command {
 	return &cobra.Command{

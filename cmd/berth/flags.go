@@ -5,6 +5,7 @@ import (
 	"math"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // amount is a flag with a number and perhaps a unit after it. Its value is in the
@@ -72,4 +73,45 @@ func vcpuCount(value *int64) amount {
 		}
 		return strings.TrimSuffix(vcpu(int(n)), " vCPU")
 	}}
+}
+
+// lifetime is a flag with a time that may be long: 7d, 2w and 2y beside Go's 90m.
+type lifetime struct{ value *time.Duration }
+
+func (l lifetime) Type() string { return "time" }
+
+func (l lifetime) String() string {
+	d := *l.value
+	for _, unit := range []string{"y", "w", "d"} {
+		if whole := lifetimes[unit]; d >= whole && d%whole == 0 {
+			return strconv.Itoa(int(d/whole)) + unit
+		}
+	}
+	return d.String()
+}
+
+func (l lifetime) Set(text string) (err error) {
+	*l.value, err = parseLifetime(text)
+	return err
+}
+
+// lifetimes are the units that time.ParseDuration does not know. A year has 365 days.
+var lifetimes = map[string]time.Duration{"d": 24 * time.Hour, "w": 7 * 24 * time.Hour, "y": 365 * 24 * time.Hour}
+
+// parseLifetime reads a duration of one unit of lifetimes, or of Go's.
+func parseLifetime(text string) (time.Duration, error) {
+	for unit, whole := range lifetimes {
+		if digits, ok := strings.CutSuffix(text, unit); ok {
+			n, err := strconv.Atoi(digits)
+			if err != nil || n < 0 || n > int(100*lifetimes["y"]/whole) {
+				return 0, fmt.Errorf("%q is not a time, as in 90m, 36h, 7d or 2y", text)
+			}
+			return time.Duration(n) * whole, nil
+		}
+	}
+	d, err := time.ParseDuration(text)
+	if err != nil || d < 0 {
+		return 0, fmt.Errorf("%q is not a time, as in 90m, 36h, 7d or 2y", text)
+	}
+	return d, nil
 }

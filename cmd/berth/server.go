@@ -18,6 +18,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
+	"berth/billing"
 	"berth/fault"
 )
 
@@ -37,7 +38,8 @@ type serverConfig struct {
 	CPUPolicy  string  // static: tasks of whole CPUs have them to themselves; none: all share all
 	HostUsers  bool    // tasks have the host's user IDs
 
-	Retention   time.Duration // how long stopped tasks, their logs and usage are kept
+	Retention   time.Duration // how long stopped tasks, their logs and samples are kept
+	KeepUsage   billing.Keeping
 	SpotRate    float64       // interruptions in an hour of a task
 	SpotNotice  time.Duration // of an interruption
 	Latency     bool          // simulate that of Fargate
@@ -90,7 +92,11 @@ func (c *serverConfig) flags(f *pflag.FlagSet) {
 	f.BoolVar(&c.Latency, "simulate-fargate-latency", false, "start tasks as late as Fargate does, pulls included")
 	f.Uint64Var(&c.LatencySeed, "latency-seed", 0, "another number is another draw of the simulated latency for the same tasks")
 
-	f.DurationVar(&c.Retention, "retention", 720*time.Hour, "how long stopped tasks, their logs and usage are kept")
+	f.DurationVar(&c.Retention, "retention", 720*time.Hour, "how long stopped tasks, their logs and samples are kept")
+	c.KeepUsage = billing.Keeping{Seconds: 7 * lifetimes["d"], Minutes: 90 * lifetimes["d"], Hours: 2 * lifetimes["y"]}
+	f.Var(lifetime{&c.KeepUsage.Seconds}, "usage-retention-1s", "how long samples are kept, at most as long as their task")
+	f.Var(lifetime{&c.KeepUsage.Minutes}, "usage-retention-1m", "how long the minutes made of them are kept, also after their task")
+	f.Var(lifetime{&c.KeepUsage.Hours}, "usage-retention-1h", "how long hours are kept, also after their task")
 	c.LogMaxSize = 10 << 20
 	f.Var(byteSize(&c.LogMaxSize), "log-max-size", "size of a container's log file at which the next one is begun")
 	f.IntVar(&c.LogMaxFiles, "log-max-files", 5, "most log files of one container")
@@ -184,6 +190,11 @@ func (c *serverConfig) check() error {
 		return fault.New(fault.Invalid, "--spot-notice %s: it can be from 0 to 1h", c.SpotNotice)
 	case c.Retention < time.Hour:
 		return fault.New(fault.Invalid, "--retention %s: it can be 1h or more, as long as ECS shows stopped tasks", c.Retention)
+	case c.KeepUsage.Seconds < 24*time.Hour:
+		return fault.New(fault.Invalid, "--usage-retention-1s %s: it can be 1d or more", lifetime{&c.KeepUsage.Seconds})
+	case c.KeepUsage.Minutes < c.KeepUsage.Seconds || c.KeepUsage.Hours < c.KeepUsage.Minutes:
+		return fault.New(fault.Invalid, "--usage-retention-1s, -1m and -1h are %s, %s and %s: each can be as long as the one before or longer",
+			lifetime{&c.KeepUsage.Seconds}, lifetime{&c.KeepUsage.Minutes}, lifetime{&c.KeepUsage.Hours})
 	case c.LogMaxFiles < 2:
 		return fault.New(fault.Invalid, "--log-max-files %d: it can be 2 or more", c.LogMaxFiles)
 	case c.LogMaxSize < 64<<10:

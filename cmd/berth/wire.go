@@ -170,6 +170,7 @@ func serve(ctx context.Context, config serverConfig, log *zap.Logger) error {
 	meter := billing.NewMeter(billing.Config{
 		Journal: st, Ledger: st, Probe: probe{sandboxes}, Prices: rates, Log: log.Named("meter"), Clock: clock.now,
 	})
+	usage := billing.Retention{History: st, Keep: config.KeepUsage, Log: log.Named("retention"), Now: time.Now}
 	api := rest.New(ctx, rest.Config{
 		Tasks: tasks, Definitions: definitions{st}, Groups: tasks, Journal: journal{st}, Images: imageStore{pulls}, Secrets: kept,
 		Logs: logs.Dir(dirs.logs), Meter: meter, Prices: rates, Host: host{tasks, c, st, sandboxes},
@@ -181,6 +182,7 @@ func serve(ctx context.Context, config serverConfig, log *zap.Logger) error {
 	g.Go(func() error { return tasks.Run(ctx) })
 	g.Go(func() error { return meter.Run(ctx) })
 	g.Go(func() error { return retention.Run(ctx) })
+	g.Go(func() error { return usage.Run(ctx) })
 	g.Go(func() error { return serveHTTP(ctx, listener, api, log) })
 	g.Go(func() error { return serveHTTP(ctx, asked.listener, asked.handler, log) })
 	g.Go(func() error { // If containerd cannot be kept running, nothing can.
