@@ -231,3 +231,17 @@ func unpackColumns(data []byte) ([]task.Sample, error) {
 	}
 	return samples, nil
 }
+
+// PackFinished packs samples in the form that is the smaller for them, which Unpack
+// reads. Unlike Pack it cannot be gone on with; from 1 to 1024 samples are taken at a
+// time, others are packed like Pack does.
+func PackFinished(samples []task.Sample) []byte {
+	data := Pack(samples)
+	if n := len(samples); n == 0 || n > columnSamples {
+		return data
+	}
+	if columns := packColumns(samples); len(columns) < len(data) {
+		return columns
+	}
+	return data
+}

@@ -130,9 +130,7 @@ func (s *series) finished() Chunk {
 	if err != nil || len(samples) != c.Samples { // It cannot be; and as it is, nothing is lost.
 		return c
 	}
-	if data := packColumns(samples); len(data) < len(c.Data) {
-		c.Data = data
-	}
+	c.Data = PackFinished(samples)
 	return c
 }
 

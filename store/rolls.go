@@ -266,7 +266,7 @@ func (s *Store) Forget(ctx context.Context, step time.Duration, before time.Time
 		query, args := `DELETE FROM usage_rolls WHERE (step, at, task) IN (SELECT step, at, task FROM usage_rolls WHERE step = ? AND at < ? LIMIT ?)`,
 			[]any{int64(step / time.Second), before.Add(-step).Unix(), limit}
 		if step == billing.Second {
-			query, args = `DELETE FROM usage_chunks WHERE (task, from_at) IN (SELECT task, from_at FROM usage_chunks WHERE from_at < ? AND to_at < ? LIMIT ?)`,
+			query, args = `DELETE FROM usage_chunks WHERE n IN (SELECT n FROM usage_chunks WHERE from_at < ? AND to_at < ? LIMIT ?)`,
 				[]any{nanos(before), nanos(before), limit}
 		}
 		result, err := tx.ExecContext(ctx, query, args...)
