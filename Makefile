@@ -72,6 +72,7 @@ test-compose: check-root check-go ## the Dockerfile and docker-compose.yml, unde
 bench: check-root build ## against bare runc and ctr, in one interleaved run
 	go run -tags $(TAGS) ./tests/bench
 	go test -tags $(TAGS),e2e -count=1 -timeout 20m -run '^$$' -bench Neighbour -benchtime 1x -v ./tests/escape
+	go test -tags $(TAGS),e2e -count=1 -run '^$$' -bench Sampling -benchtime 1x ./tests/metering
 
 .PHONY: fuzz
 fuzz: check-go ## two minutes on the decoder and the validator, half a minute on environment files and on price lists

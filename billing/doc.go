@@ -18,5 +18,5 @@
 // that the ledger has (Used), so that used + waste = reserved adds up in the books.
 //
 //	journal ─▶ Meter ─┬─▶ Cursor.Advance / Close ─▶ Ledger.Post   what it costs
-//	                  └─▶ Gauge.Read, 1 Hz ─▶ Chunk ─▶ Ledger.AppendUsage   what it used
+//	                  └─▶ Gauge.Read, 1 Hz ─▶ Chunk ─▶ Roll ─▶ Ledger.PutUsage   what it used
 package billing
