@@ -102,8 +102,10 @@ func TestKillStorm(t *testing.T) {
 		s.run()
 	}
 	t.Logf("%d tasks, %d kills", len(wishes), kills)
+	var ended []aTask
 	for _, w := range wishes {
 		got := s.until(w.id, "STOPPED", 4*time.Minute)
+		ended = append(ended, got)
 		switch {
 		case w.stopped:
 			if c := got.code("main"); c != -1 && c != 2 && c != 137 && c != 143 { // 2: Go as PID 1, before it has set up its handler
@@ -125,6 +127,7 @@ func TestKillStorm(t *testing.T) {
 			}
 		}
 	}
+	s.checkUsage(ended)
 	var traces struct{ Reserved struct{ CPU int } }
 	s.call("GET", "/api/v1/capacity", "", &traces)
 	if traces.Reserved.CPU != 0 {
