@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
 
 	"berth/fault"
@@ -111,6 +112,8 @@ func (r *Runner) startFailed(wanted context.Context, t task.Task, err error, fin
 	if errors.As(err, &early) {
 		return task.GaveUp(t, at(), task.EssentialExited, task.ReasonEssentialExited, outcomes), nil
 	}
+	// The reason is for the user. Its cause may say what only the operator can mend.
+	r.Log.Warn("task could not be started", zap.String("task", string(t.ID)), zap.Error(err))
 	var ce containerError
 	if errors.As(err, &ce) {
 		if outcomes == nil {

@@ -3,8 +3,6 @@ package secret
 import (
 	"cmp"
 	"context"
-	"crypto/aes"
-	"crypto/cipher"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
@@ -17,7 +15,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"berth/fault"
@@ -29,10 +26,15 @@ import (
 //
 //	<dir>/key                        32 bytes in hexadecimal, mode 0600
 //	<dir>/<SHA-256 of the name>.json a sealed, mode 0600
+//	<dir>/<SHA-256 of the name>.name the name, so that it is known when the other is damaged
 //
 // Each sealed value has a random nonce, and its name and times as additional data, so
 // that none can be passed off as another. Whoever reads the key can read all; without
 // it nobody can, and a copy of the rest gives nothing but names, times and lengths away.
+//
+// A file that cannot be read, is no sealed, or has another name's or an altered text is
+// damaged. It harms no other secret: it is listed as such, Value of it is fault.Invalid,
+// Put replaces it and Remove removes it.
 type Local struct {
 	dir string
 	now func() time.Time
@@ -42,10 +44,14 @@ type Local struct {
 
 // Info is what may be known of a secret.
 type Info struct {
-	Name      string
-	CreatedAt time.Time
+	Name      string    // of a damaged one whose name is lost too: that of its file, 64 hexadecimal digits
+	CreatedAt time.Time // of a damaged one, both are when its file was last written
 	UpdatedAt time.Time
-	Size      int // bytes of the value
+	Size      int // bytes of the value; 0 of a damaged one
+
+	// Damaged says what is wrong with the secret's file, with its path, and is for the
+	// operator. It is nil if nothing is.
+	Damaged error
 }
 
 // sealed is a secret as it lies in its file.
@@ -66,6 +72,7 @@ const (
 	keySize = 32 // bytes: AES-256
 	keyFile = "key"
 	suffix  = ".json"
+	names   = ".name"
 
 	temporary = "new-*" // a file that is being written
 )
@@ -84,7 +91,13 @@ func NewLocal(dir string, now func() time.Time) (*Local, error) {
 	if _, err := l.key(); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
+	l.tidyNames()
 	return l, nil
+}
+
+func cutExt(file string) (stem, ext string) {
+	ext = filepath.Ext(file)
+	return strings.TrimSuffix(file, ext), ext
 }
 
 // Value implements Source.
@@ -101,28 +114,22 @@ func (l *Local) Value(_ context.Context, name, key string) (string, error) {
 }
 
 func (l *Local) open(s sealed) ([]byte, error) {
-	lost := func(err error) error {
-		return fault.Wrap(fault.Invalid, err, "the secret %s cannot be decrypted: its key or its file is not the one it was written with", s.Name)
-	}
 	key, err := l.key()
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, lost(err)
+		return nil, fault.Wrap(fault.Invalid, err, "the secret %s cannot be decrypted: the key of the server's secrets is gone", s.Name)
 	}
 	if err != nil { // whoever asks for a value need not know where the key is
 		return nil, fault.Wrap(fault.Unavailable, err, "the server cannot use the key of its secrets")
 	}
-	if len(s.Nonce) != key.NonceSize() {
-		return nil, lost(nil)
-	}
 	text, err := key.Open(nil, s.Nonce, s.Text, s.bound())
 	if err != nil {
-		return nil, lost(err)
+		return nil, damaged(s.Name, l.damage(fileOf(s.Name), err))
 	}
 	return text, nil
 }
 
-// Put keeps a value under a name, in place of the one that was there, and returns when
-// it is durable. A slash before the name is not part of it.
+// Put keeps a value under a name, in place of the one that was there, damaged or not, and
+// returns when it is durable. A slash before the name is not part of it.
 func (l *Local) Put(_ context.Context, name string, value []byte) (Info, error) {
 	name, err := clean(name)
 	switch {
@@ -145,7 +152,7 @@ func (l *Local) Put(_ context.Context, name string, value []byte) (Info, error) 
 	s := sealed{Name: name, CreatedAt: at, UpdatedAt: at, Nonce: make([]byte, key.NonceSize())}
 	if old, err := l.read(name); err == nil {
 		s.CreatedAt = old.CreatedAt
-	} else if fault.KindOf(err) != fault.NotFound {
+	} else if fault.KindOf(err) != fault.NotFound && !errors.Is(err, errDamaged) {
 		return Info{}, err
 	}
 	if _, err := rand.Read(s.Nonce); err != nil {
@@ -156,6 +163,9 @@ func (l *Local) Put(_ context.Context, name string, value []byte) (Info, error) 
 	if err != nil {
 		return Info{}, fmt.Errorf("encode secret: %w", err)
 	}
+	if err := l.keepName(name); err != nil { // first: a secret without it could not be named later
+		return Info{}, err
+	}
 	return s.info(), l.replace(fileOf(name), text)
 }
 
@@ -163,10 +173,14 @@ func (s sealed) info() Info {
 	return Info{Name: s.Name, CreatedAt: s.CreatedAt, UpdatedAt: s.UpdatedAt, Size: max(0, len(s.Text)-tagSize)}
 }
 
-// tagSize is what GCM adds to a text.
-const tagSize = 16
+// What GCM adds to a text, and the nonce that it wants, in bytes.
+const (
+	tagSize   = 16
+	nonceSize = 12
+)
 
-// List returns what is known of all secrets, by name.
+// List returns what is known of all secrets, by name. Those whose files are damaged are
+// among them.
 func (l *Local) List(context.Context) ([]Info, error) { return l.list() }
 
 func (l *Local) list() ([]Info, error) {
@@ -180,19 +194,23 @@ func (l *Local) list() ([]Info, error) {
 			continue
 		}
 		s, err := l.load(e.Name())
-		if errors.Is(err, fs.ErrNotExist) {
-			continue // It was removed just now.
+		if err == nil {
+			_, err = l.open(s)
 		}
-		if err != nil {
+		switch {
+		case errors.Is(err, errDamaged):
+			all = append(all, l.damagedInfo(e, err))
+		case s.Name != "": // Where there is no key, none can be told to be damaged.
+			all = append(all, s.info())
+		case !errors.Is(err, fs.ErrNotExist): // It was removed just now.
 			return nil, err
 		}
-		all = append(all, s.info())
 	}
 	slices.SortFunc(all, func(a, b Info) int { return cmp.Compare(a.Name, b.Name) })
 	return all, nil
 }
 
-// Remove forgets a secret.
+// Remove forgets a secret. A damaged one goes by the name that List has for it.
 func (l *Local) Remove(_ context.Context, name string) error {
 	name, err := clean(name)
 	if err != nil {
@@ -200,9 +218,20 @@ func (l *Local) Remove(_ context.Context, name string) error {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	err = os.Remove(filepath.Join(l.dir, fileOf(name)))
+	file := fileOf(name)
+	if _, err := l.load(name + suffix); errors.Is(err, errDamaged) && l.nameOf(name+suffix) == name {
+		file = name + suffix
+	}
+	err = os.Remove(filepath.Join(l.dir, file))
 	if errors.Is(err, fs.ErrNotExist) {
 		return absent(name)
+	}
+	stem, _ := cutExt(file)
+	if err == nil {
+		err = os.Remove(filepath.Join(l.dir, stem+names))
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
 	}
 	if err = errors.Join(err, syncDir(l.dir)); err != nil {
 		return fmt.Errorf("remove secret: %w", err)
@@ -223,88 +252,37 @@ func fileOf(name string) string {
 // read returns the secret of that name as it lies there.
 func (l *Local) read(name string) (sealed, error) {
 	s, err := l.load(fileOf(name))
-	if errors.Is(err, fs.ErrNotExist) {
+	switch {
+	case errors.Is(err, errDamaged):
+		return s, damaged(name, err)
+	case errors.Is(err, fs.ErrNotExist):
 		return s, absent(name)
-	}
-	if err == nil && s.Name != name {
-		err = fault.New(fault.Invalid, "the file of the secret %s is another one's", name)
 	}
 	return s, err
 }
 
+// load reads the file of a secret. Its name is not empty if there is no error. The error
+// is errDamaged, fs.ErrNotExist, or one that may pass.
 func (l *Local) load(file string) (sealed, error) {
+	text, err := readRegular(filepath.Join(l.dir, file))
+	switch {
+	case errors.Is(err, fs.ErrNotExist), passing(err):
+		return sealed{}, fmt.Errorf("read secret: %w", err)
+	case err != nil:
+		return sealed{}, l.damage(file, err)
+	}
 	var s sealed
-	text, err := os.ReadFile(filepath.Join(l.dir, file))
-	if err == nil {
-		err = json.Unmarshal(text, &s)
+	err = json.Unmarshal(text, &s)
+	switch {
+	case err != nil:
+	case s.Name == "" || fileOf(s.Name) != file:
+		err = errors.New("it is the file of another secret, or of none")
+	case len(s.Nonce) != nonceSize || len(s.Text) <= tagSize:
+		err = errors.New("its nonce or its text is cut off")
+	default:
+		return s, nil
 	}
-	if err != nil {
-		return s, fmt.Errorf("read secret: %w", err)
-	}
-	return s, nil
-}
-
-// key reads the key, which only its owner may read.
-func (l *Local) key() (cipher.AEAD, error) {
-	path := filepath.Join(l.dir, keyFile)
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, fmt.Errorf("open the key of the secrets: %w", err)
-	}
-	defer f.Close()
-	st, err := f.Stat()
-	if err != nil {
-		return nil, fmt.Errorf("look at the key of the secrets: %w", err)
-	}
-	if st.Mode().Perm()&0o077 != 0 {
-		return nil, fault.New(fault.Invalid, "the key of the secrets can be read by others than its owner: its mode is %#o, not 0600. "+
-			"Whoever had it can read every secret; if nobody had, chmod 0600 %s", st.Mode().Perm(), path)
-	}
-	if owner, ok := st.Sys().(*syscall.Stat_t); ok && int(owner.Uid) != os.Geteuid() {
-		return nil, fault.New(fault.Invalid, "the key of the secrets, %s, belongs to user %d, not to %d", path, owner.Uid, os.Geteuid())
-	}
-	text := make([]byte, 2*keySize+2)
-	n, err := f.Read(text)
-	if err != nil {
-		return nil, fmt.Errorf("read the key of the secrets: %w", err)
-	}
-	key, err := hex.DecodeString(strings.TrimSpace(string(text[:n])))
-	if err != nil || len(key) != keySize {
-		return nil, fault.New(fault.Invalid, "%s is no key: it has to have %d hexadecimal digits", path, 2*keySize)
-	}
-	return aead(key)
-}
-
-func aead(key []byte) (cipher.AEAD, error) {
-	block, err := aes.NewCipher(key)
-	if err != nil {
-		return nil, fmt.Errorf("use the key of the secrets: %w", err)
-	}
-	return cipher.NewGCM(block)
-}
-
-// makeKey returns the key. If there is none and nothing was encrypted with one that
-// went missing, it makes one. The caller has mu.
-func (l *Local) makeKey() (cipher.AEAD, error) {
-	if err := os.MkdirAll(l.dir, 0o700); err != nil {
-		return nil, fmt.Errorf("make a directory for secrets: %w", err)
-	}
-	got, err := l.key()
-	if !errors.Is(err, fs.ErrNotExist) {
-		return got, err
-	}
-	if others, err := l.list(); err != nil || len(others) > 0 {
-		return nil, errors.Join(err, fault.New(fault.Conflict,
-			"the key of the secrets, %s, is gone: bring it back, or remove the %d secrets that were encrypted with it", filepath.Join(l.dir, keyFile), len(others)))
-	}
-	key := make([]byte, keySize)
-	if _, err := rand.Read(key); err != nil {
-		return nil, fmt.Errorf("make a key for secrets: %w", err)
-	}
-	if err := l.replace(keyFile, []byte(hex.EncodeToString(key)+"\n")); err != nil {
-		return nil, err
-	}
-	return aead(key)
+	return sealed{}, l.damage(file, err)
 }
 
 // replace puts a file in place in one step and makes that durable.

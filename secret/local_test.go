@@ -3,6 +3,7 @@ package secret
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -10,6 +11,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"berth/fault"
 )
@@ -111,7 +114,7 @@ func TestLocalAtRest(t *testing.T) {
 	put(t, l, "b", value)
 	seen := make(map[string]bool)
 	files, err := filepath.Glob(dir + "/*")
-	if err != nil || len(files) != 3 {
+	if err != nil || len(files) != 5 {
 		t.Fatalf("files: %v, %v", files, err)
 	}
 	for _, path := range append(files, dir) {
@@ -186,6 +189,113 @@ func TestLocalTampered(t *testing.T) {
 			t.Fatal(err)
 		}
 		wantValue(t, l, secret, "", "value of "+secret)
+	}
+}
+
+// damage spoils the file of a secret in one of the ways that files are.
+var damage = map[string]func(path string) error{
+	"empty":   func(path string) error { return os.Truncate(path, 0) },
+	"torn":    func(path string) error { return os.Truncate(path, 100) },
+	"zeros":   func(path string) error { return os.WriteFile(path, make([]byte, 300), 0o600) },
+	"huge":    func(path string) error { return os.Truncate(path, 1<<40) },
+	"null":    func(path string) error { return os.WriteFile(path, []byte("null"), 0o600) },
+	"a pipe":  func(path string) error { return errors.Join(os.Remove(path), unix.Mkfifo(path, 0o600)) },
+	"a loop":  func(path string) error { return errors.Join(os.Remove(path), os.Symlink(path, path)) },
+	"flipped": func(path string) error { return flip(path, `"ciphertext":"`) },
+	"dated":   func(path string) error { return flip(path, `"updatedAt":"`) },
+	"another name": func(path string) error {
+		text, err := os.ReadFile(path)
+		return errors.Join(err, os.WriteFile(path, bytes.Replace(text, []byte(`"name":"`), []byte(`"name":"x`), 1), 0o600))
+	},
+}
+
+// flip changes the second character after a text in a file.
+func flip(path, after string) error {
+	text, err := os.ReadFile(path)
+	if i := bytes.Index(text, []byte(after)); err == nil && i >= 0 {
+		at := &text[i+len(after)+1]
+		*at = map[bool]byte{true: '1', false: '0'}[*at == '0']
+	}
+	return errors.Join(err, os.WriteFile(path, text, 0o600))
+}
+
+// Ensure one damaged file is named, harms no other secret, and can be replaced and
+// removed, also by the next server.
+func TestDamaged(t *testing.T) {
+	for how, spoil := range damage {
+		t.Run(how, func(t *testing.T) {
+			l := newLocal(t, t.TempDir())
+			put(t, l, "a", "value of a")
+			put(t, l, "prod/db", "value")
+			put(t, l, "z", "value of z")
+			path := filepath.Join(l.dir, fileOf("prod/db"))
+			if err := spoil(path); err != nil {
+				t.Fatal(err)
+			}
+			l = newLocal(t, l.dir)
+			all, err := l.List(t.Context())
+			if err != nil || len(all) != 3 || all[1].Name != "prod/db" || all[1].Damaged == nil || !strings.Contains(all[1].Damaged.Error(), path) ||
+				all[1].UpdatedAt.IsZero() || all[0].Damaged != nil || all[2].Damaged != nil {
+				t.Fatalf("list: %+v, %v", all, err)
+			}
+			wantValue(t, l, "a", "", "value of a")
+			put(t, l, "b", "new")
+			_, err = l.Value(t.Context(), "prod/db", "")
+			wantKind(t, err, fault.Invalid, "the file of the secret prod/db is damaged")
+			if strings.Contains(fault.Message(err), l.dir) || !strings.Contains(err.Error(), path) {
+				t.Errorf("the file is not for the user, but for the operator: %v", err)
+			}
+			put(t, l, "prod/db", "better")
+			wantValue(t, l, "prod/db", "", "better")
+			if err := spoil(path); err != nil {
+				t.Fatal(err)
+			}
+			if err := l.Remove(t.Context(), "prod/db"); err != nil {
+				t.Error(err)
+			}
+			if all, err := l.List(t.Context()); err != nil || len(all) != 3 || all[2].Name != "z" {
+				t.Errorf("after its removal: %+v, %v", all, err)
+			}
+		})
+	}
+}
+
+// Ensure a damaged secret of a store without names is named if its file still says how
+// it is called, and can be removed if it does not; and that names come and go with secrets.
+func TestDamagedBeforeNames(t *testing.T) {
+	l := newLocal(t, t.TempDir())
+	for _, name := range []string{"torn", "empty", "whole"} {
+		put(t, l, name, "value")
+		if err := os.Remove(filepath.Join(l.dir, strings.TrimSuffix(fileOf(name), suffix)+names)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(damage["torn"](filepath.Join(l.dir, fileOf("torn"))), damage["empty"](filepath.Join(l.dir, fileOf("empty")))); err != nil {
+		t.Fatal(err)
+	}
+	l = newLocal(t, l.dir)
+	stem := strings.TrimSuffix(fileOf("empty"), suffix)
+	for _, want := range []string{"torn", stem} {
+		all, err := l.List(t.Context())
+		if err != nil || !slices.ContainsFunc(all, func(i Info) bool { return i.Name == want && i.Damaged != nil }) {
+			t.Errorf("list: %+v, %v; want %s", all, err, want)
+		}
+		if err := l.Remove(t.Context(), want); err != nil {
+			t.Errorf("remove %s: %v", want, err)
+		}
+	}
+	if err := damage["empty"](filepath.Join(l.dir, fileOf("whole"))); err != nil {
+		t.Fatal(err)
+	}
+	if all, err := l.List(t.Context()); err != nil || len(all) != 1 || all[0].Name != "whole" {
+		t.Errorf("list: %+v, %v", all, err)
+	}
+	if err := os.Remove(filepath.Join(l.dir, fileOf("whole"))); err != nil { // as if killed before the name went
+		t.Fatal(err)
+	}
+	newLocal(t, l.dir)
+	if left, err := filepath.Glob(l.dir + "/*" + names); err != nil || len(left) != 0 {
+		t.Errorf("names without secrets: %v, %v", left, err)
 	}
 }
 

@@ -97,6 +97,9 @@ func (s *stage) do(ask string) string {
 		key, value, _ := strings.Cut(args[1], "=")
 		s.env[key] = value
 		return "ok"
+	case "damage": // damage SECRET
+		s.fake.DamageSecret(args[1])
+		return "ok"
 	case "images": // images JSON
 		var images []task.Image
 		if err := json.Unmarshal([]byte(input), &images); err != nil {

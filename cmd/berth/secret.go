@@ -95,12 +95,20 @@ func (a *app) secretListCommand() *cobra.Command {
 			return a.print(all, func(w io.Writer) {
 				rows := [][]string{{"SECRET", "CREATED", "UPDATED", "SIZE"}}
 				for _, s := range all {
-					rows = append(rows, []string{s.Name, span(a.now().Sub(s.CreatedAt)) + " ago", span(a.now().Sub(s.UpdatedAt)) + " ago", byteCount(uint64(max(0, s.SizeBytes)))})
+					rows = append(rows, []string{s.Name, span(a.now().Sub(s.CreatedAt)) + " ago", span(a.now().Sub(s.UpdatedAt)) + " ago", secretSize(s)})
 				}
 				table(w, rows...)
 			})
 		},
 	}
+}
+
+// secretSize is how much of a secret there is.
+func secretSize(s api.SecretInfo) string {
+	if s.Damaged {
+		return "damaged"
+	}
+	return byteCount(uint64(max(0, s.SizeBytes)))
 }
 
 func (a *app) secretRemoveCommand() *cobra.Command {
@@ -123,7 +131,7 @@ func (a *app) completeSecrets(c *cobra.Command, _ []string, begun string) ([]str
 	return a.suggest(c, begun, func(ctx context.Context, add func(name, about string) bool) {
 		all, err := a.client().Secrets(ctx)
 		for _, s := range all {
-			if err != nil || !add(s.Name, byteCount(uint64(max(0, s.SizeBytes)))) {
+			if err != nil || !add(s.Name, secretSize(s)) {
 				return
 			}
 		}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/spf13/pflag"
+	"go.uber.org/zap"
 
 	"berth/fault"
 	"berth/secret"
@@ -127,6 +128,22 @@ func (k keptSecrets) Secrets(ctx context.Context) ([]api.SecretInfo, error) {
 	return out, err
 }
 
+// report tells the operator which files of secrets are damaged.
+func (k keptSecrets) report(ctx context.Context, log *zap.Logger) {
+	if k.Local == nil {
+		return
+	}
+	all, err := k.List(ctx)
+	if err != nil {
+		log.Error("secrets not looked through", zap.Error(err))
+	}
+	for _, i := range all {
+		if i.Damaged != nil {
+			log.Error("secret damaged: put it again, or remove it", zap.String("secret", i.Name), zap.Error(i.Damaged))
+		}
+	}
+}
+
 func (k keptSecrets) RemoveSecret(ctx context.Context, name string) error {
 	if k.Local == nil {
 		return errNotKept
@@ -135,5 +152,5 @@ func (k keptSecrets) RemoveSecret(ctx context.Context, name string) error {
 }
 
 func asSecret(i secret.Info) api.SecretInfo {
-	return api.SecretInfo{Name: i.Name, CreatedAt: i.CreatedAt, UpdatedAt: i.UpdatedAt, SizeBytes: i.Size}
+	return api.SecretInfo{Name: i.Name, CreatedAt: i.CreatedAt, UpdatedAt: i.UpdatedAt, SizeBytes: i.Size, Damaged: i.Damaged != nil}
 }

@@ -1,9 +1,14 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 
 	"berth/secret"
 )
@@ -29,6 +34,38 @@ func TestSecretSources(t *testing.T) {
 			t.Errorf("--vault-token-file %q is taken", token)
 		}
 	}
+}
+
+// Ensure the operator is told which file is damaged, and users that one is.
+func TestDamagedSecretReported(t *testing.T) {
+	dir := t.TempDir()
+	c := serverConfig{Secrets: []string{"local"}}
+	_, kept, err := c.secrets(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"a", "b"} {
+		if _, err := kept.PutSecret(t.Context(), name, []byte("value")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	files, err := filepath.Glob(dir + "/secrets/*.json")
+	if err != nil || len(files) != 2 {
+		t.Fatalf("%v, %v", files, err)
+	}
+	if err := os.Truncate(files[0], 10); err != nil {
+		t.Fatal(err)
+	}
+	core, logs := observer.New(zap.InfoLevel)
+	kept.report(t.Context(), zap.New(core))
+	if all := logs.All(); len(all) != 1 || !strings.Contains(fmt.Sprint(all[0].ContextMap()["error"]), files[0]) {
+		t.Errorf("the log has %+v, not %s", all, files[0])
+	}
+	all, err := kept.Secrets(t.Context())
+	if err != nil || len(all) != 2 || all[0].Damaged == all[1].Damaged {
+		t.Errorf("%+v, %v", all, err)
+	}
+	keptSecrets{}.report(t.Context(), zap.New(core))
 }
 
 // Ensure only directories of this host, each under one name, can stand for buckets.

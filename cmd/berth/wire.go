@@ -148,6 +148,7 @@ func serve(ctx context.Context, config serverConfig, log *zap.Logger) error {
 	if err != nil {
 		return err
 	}
+	kept.report(ctx, log.Named("secrets"))
 	var latency *runner.Latency
 	if config.Latency {
 		latency = &runner.Latency{Seed: config.LatencySeed, Size: pulls.Size}

@@ -11,6 +11,7 @@ type SecretInfo struct {
 	CreatedAt time.Time `json:"createdAt"`
 	UpdatedAt time.Time `json:"updatedAt"`
 	SizeBytes int       `json:"sizeBytes" doc:"Of its value"`
+	Damaged   bool      `json:"damaged,omitempty" doc:"Its file is damaged, and no task gets its value until it is put again; the times are when the file was last written, and the name is that of the file if its own is lost"`
 }
 
 // SecretList is the secrets that the server keeps, by name.

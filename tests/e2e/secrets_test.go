@@ -215,6 +215,43 @@ func TestMissingSecrets(t *testing.T) {
 	}
 }
 
+// Ensure a damaged file fails only the tasks that need it, at once and with a reason, and
+// is named to the operator; and that the secret can be put again.
+func TestDamagedSecret(t *testing.T) {
+	s := start(t)
+	s.put("good", "one")
+	s.put("bad", "two")
+	sum := sha256.Sum256([]byte("bad"))
+	file := filepath.Join(s.dir, "secrets", hex.EncodeToString(sum[:])+".json")
+	if err := os.Truncate(file, 50); err != nil {
+		t.Fatal(err)
+	}
+	for valueFrom, words := range map[string]string{
+		"bad": "unable to retrieve secrets from ssm: ",
+		"arn:aws:secretsmanager:us-east-1:123456789012:secret:bad-AbCdEf": "unable to retrieve secret from asm: failed to fetch secret " +
+			"arn:aws:secretsmanager:us-east-1:123456789012:secret:bad-AbCdEf from secrets manager: ",
+	} {
+		id := s.submit(secretive(`"name":"main","command":["hello"],"secrets":[{"name":"A","valueFrom":"` + valueFrom + `"}]`)).id()
+		got := s.until(id, "STOPPED", 20*time.Second)
+		want := "ResourceInitializationError: unable to pull secrets or registry auth: execution resource retrieval failed: " + words +
+			"the file of the secret bad is damaged: put the secret again, or remove it"
+		if got.StopCode != "TaskFailedToStart" || got.StoppedReason != want {
+			t.Errorf("%s: %s %s", valueFrom, got.StopCode, got.StoppedReason)
+		}
+	}
+	out, err := s.berth("", "secret", "list")
+	if err != nil || strings.Count(out, "damaged") != 1 || !strings.Contains(out, "good") || !strings.Contains(out, "bad") {
+		t.Errorf("secret list: %v\n%s", err, out)
+	}
+	if log, err := os.ReadFile(filepath.Join(s.dir, "stdio.log")); err != nil || !bytes.Contains(log, []byte(file)) {
+		t.Errorf("the server's log does not name %s (%v)", file, err)
+	}
+	s.put("bad", "three")
+	id := s.submit(secretive(`"name":"main","command":["digest","A","B"],"secrets":[{"name":"A","valueFrom":"bad"},{"name":"B","valueFrom":"good"}]`)).id()
+	s.until(id, "STOPPED", 30*time.Second)
+	s.says(id, "main", digest("A", "three"), digest("B", "one"))
+}
+
 // Ensure a task that was told its secrets goes on after the server died, also when they
 // are gone by then; and that the secrets outlive the server.
 func TestSecretsAfterRestart(t *testing.T) {
@@ -254,7 +291,7 @@ func TestSecretKey(t *testing.T) {
 	}
 	s.put("a", "value")
 	paths, err := filepath.Glob(filepath.Join(s.dir, "secrets", "*"))
-	if err != nil || len(paths) != 2 {
+	if err != nil || len(paths) != 3 {
 		t.Fatalf("%v, %v", paths, err)
 	}
 	for _, path := range paths {

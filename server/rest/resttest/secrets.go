@@ -42,6 +42,15 @@ func (f *Fake) Secrets(context.Context) ([]api.SecretInfo, error) {
 	return slices.Clone(f.kept), nil
 }
 
+// DamageSecret lets a secret's file be damaged.
+func (f *Fake) DamageSecret(name string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if i := f.indexSecret(name); i >= 0 {
+		f.kept[i].SizeBytes, f.kept[i].Damaged = 0, true
+	}
+}
+
 // RemoveSecret is rest.Secrets.
 func (f *Fake) RemoveSecret(_ context.Context, name string) error {
 	f.mu.Lock()
