@@ -67,12 +67,31 @@ func (l *Local) keepName(name string) error {
 	return l.replace(stem+names, []byte(name+"\n"))
 }
 
-// tidyNames writes down the names of secrets that were put before names were, and forgets
-// those of which there is no secret. A store that cannot be written to can still be read,
+// tidy refuses a key that cannot be used, and adds what a store lacks that an older server
+// made, or one that was killed: the check of the key and the names of secrets. It forgets
+// names of which there is no secret. A store that cannot be written to can still be read,
 // and Put does the same with an error.
-func (l *Local) tidyNames() {
+func (l *Local) tidy() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	switch key, err := l.key(); {
+	case errors.Is(err, fs.ErrNotExist):
+	case err != nil:
+		return err
+	default:
+		checked, err := l.verify(key)
+		if err != nil {
+			return err
+		}
+		if !checked {
+			_ = l.keepCheck(key)
+		}
+	}
+	l.tidyNames()
+	return nil
+}
+
+func (l *Local) tidyNames() {
 	entries, err := os.ReadDir(l.dir)
 	if err != nil {
 		return

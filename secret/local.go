@@ -25,6 +25,7 @@ import (
 // AES-256-GCM under a key in a file beside them. The key is made with the first secret.
 //
 //	<dir>/key                        32 bytes in hexadecimal, mode 0600
+//	<dir>/key.check                  by which another key is told from this one
 //	<dir>/<SHA-256 of the name>.json a sealed, mode 0600
 //	<dir>/<SHA-256 of the name>.name the name, so that it is known when the other is damaged
 //
@@ -78,7 +79,8 @@ const (
 )
 
 // NewLocal returns the store in that directory, which need not be there. A key that
-// others can read, or that is no key, is an error now rather than at the first secret.
+// others can read, that is no key (both fault.Invalid), or that is not the one of the
+// secrets that are there (fault.Conflict), is an error now rather than at the first secret.
 func NewLocal(dir string, now func() time.Time) (*Local, error) {
 	l := &Local{dir: dir, now: now}
 	begun, err := filepath.Glob(filepath.Join(dir, temporary))
@@ -88,10 +90,9 @@ func NewLocal(dir string, now func() time.Time) (*Local, error) {
 	if err != nil {
 		return nil, fmt.Errorf("tidy the secrets: %w", err)
 	}
-	if _, err := l.key(); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := l.tidy(); err != nil {
 		return nil, err
 	}
-	l.tidyNames()
 	return l, nil
 }
 
@@ -122,14 +123,22 @@ func (l *Local) open(s sealed) ([]byte, error) {
 		return nil, fault.Wrap(fault.Unavailable, err, "the server cannot use the key of its secrets")
 	}
 	text, err := key.Open(nil, s.Nonce, s.Text, s.bound())
-	if err != nil {
-		return nil, damaged(s.Name, l.damage(fileOf(s.Name), err))
+	if err == nil {
+		return text, nil
 	}
-	return text, nil
+	_, other := l.verify(key)
+	switch {
+	case fault.KindOf(other) == fault.Conflict:
+		return nil, fault.Wrap(fault.Invalid, other, "the secret %s cannot be decrypted: the key of the server's secrets is not the one it was encrypted with", s.Name)
+	case other != nil:
+		return nil, fault.Wrap(fault.Unavailable, other, "the server cannot tell whether the key of its secrets is the right one")
+	}
+	return nil, damaged(s.Name, l.damage(fileOf(s.Name), err))
 }
 
 // Put keeps a value under a name, in place of the one that was there, damaged or not, and
-// returns when it is durable. A slash before the name is not part of it.
+// returns when it is durable. A slash before the name is not part of it. The error is
+// fault.Conflict if the key is gone or is not the one of the secrets that are there.
 func (l *Local) Put(_ context.Context, name string, value []byte) (Info, error) {
 	name, err := clean(name)
 	switch {
@@ -188,20 +197,21 @@ func (l *Local) list() ([]Info, error) {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("list secrets: %w", err)
 	}
+	key, keyErr := l.verified() // Without it, what is altered cannot be told from what is not.
 	var all []Info
 	for _, e := range entries {
 		if filepath.Ext(e.Name()) != suffix {
 			continue
 		}
 		s, err := l.load(e.Name())
-		if err == nil {
-			_, err = l.open(s)
+		if err == nil && keyErr == nil && !s.opens(key) {
+			err = l.damage(e.Name(), errors.New("its text was altered"))
 		}
 		switch {
+		case err == nil:
+			all = append(all, s.info())
 		case errors.Is(err, errDamaged):
 			all = append(all, l.damagedInfo(e, err))
-		case s.Name != "": // Where there is no key, none can be told to be damaged.
-			all = append(all, s.info())
 		case !errors.Is(err, fs.ErrNotExist): // It was removed just now.
 			return nil, err
 		}

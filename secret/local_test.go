@@ -114,7 +114,7 @@ func TestLocalAtRest(t *testing.T) {
 	put(t, l, "b", value)
 	seen := make(map[string]bool)
 	files, err := filepath.Glob(dir + "/*")
-	if err != nil || len(files) != 5 {
+	if err != nil || len(files) != 6 {
 		t.Fatalf("files: %v, %v", files, err)
 	}
 	for _, path := range append(files, dir) {

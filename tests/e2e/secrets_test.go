@@ -291,7 +291,7 @@ func TestSecretKey(t *testing.T) {
 	}
 	s.put("a", "value")
 	paths, err := filepath.Glob(filepath.Join(s.dir, "secrets", "*"))
-	if err != nil || len(paths) != 3 {
+	if err != nil || len(paths) != 4 {
 		t.Fatalf("%v, %v", paths, err)
 	}
 	for _, path := range paths {
@@ -309,6 +309,20 @@ func TestSecretKey(t *testing.T) {
 		t.Errorf("a server with a key that all can read: %v\n%s", err, out)
 	}
 	if err := os.Chmod(key, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	right, err := os.ReadFile(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(key, []byte(strings.Repeat("5a", 32)+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out, err = exec.Command(berth, "server", "--state-dir", s.dir, "--listen", s.addr).CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "Bring the right key back") {
+		t.Errorf("a server with another key: %v\n%s", err, out)
+	}
+	if err := os.WriteFile(key, right, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	s.run()
