@@ -144,8 +144,8 @@ func validateSecretList(field string, secrets []Secret) error {
 		switch {
 		case s.Name == "" || s.ValueFrom == "":
 			return fault.At(at, "needs a name and a valueFrom")
-		case strings.ContainsAny(s.Name, "=\x00"):
-			return fault.At(at+".name", "must not contain = or a NUL")
+		case strings.Contains(s.Name, "=") || hasControl(s.Name):
+			return fault.At(at+".name", "must not contain = or control characters")
 		}
 		if _, err := ParseSecretRef(s.ValueFrom); err != nil {
 			return fault.At(at+".valueFrom", "%s", fault.Message(err))

@@ -4,7 +4,9 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
+	"unicode"
 
 	"berth/fault"
 )
@@ -67,6 +69,7 @@ func (d Definition) validateContainer(at string, c ContainerDefinition) error {
 	return first(
 		func() error { return validatePorts(at, c) },
 		func() error { return validateRestart(at, c.RestartPolicy) },
+		func() error { return validateUser(at+"user", c.User) },
 		func() error { return validateEnvironment(at, c) },
 		func() error { return validateLinux(at+"linuxParameters.", c.LinuxParameters) },
 		func() error { return d.validateSecrets(at, c) },
@@ -118,10 +121,38 @@ func validateRestart(at string, p *RestartPolicy) error {
 	return nil
 }
 
+// maxID is the largest ID of a user or a group: Linux has 32 bits for one, and means "none"
+// by all ones (credentials(7), chown(2)).
+const maxID = 1<<32 - 2
+
+// validateUser checks what can be known of a user without the image: user, uid,
+// user:group, uid:gid, user:gid or uid:group (ECS API, ContainerDefinition).
+func validateUser(field, user string) error {
+	if hasControl(user) {
+		return fault.At(field, "must not contain control characters")
+	}
+	for part := range strings.SplitSeq(user, ":") {
+		if !number.MatchString(part) {
+			continue // a name, or none
+		}
+		if id, err := strconv.ParseUint(part, 10, 64); err != nil || id > maxID {
+			return fault.At(field, "%s is no ID of a user or a group: they are from 0 to %d", part, uint32(maxID))
+		}
+	}
+	return nil
+}
+
+// number is what tools take for an ID and not for a name.
+var number = regexp.MustCompile(`^[+-]?[0-9]+$`)
+
+// hasControl reports whether a text has a line break or another control character, with
+// which no name can be shown as it is.
+func hasControl(text string) bool { return strings.ContainsFunc(text, unicode.IsControl) }
+
 func validateEnvironment(at string, c ContainerDefinition) error {
 	for i, e := range c.Environment {
-		if e.Name == "" || strings.ContainsAny(e.Name, "=\x00") {
-			return fault.At(fmt.Sprintf("%senvironment[%d].name", at, i), "must not be empty or contain =")
+		if e.Name == "" || strings.Contains(e.Name, "=") || hasControl(e.Name) {
+			return fault.At(fmt.Sprintf("%senvironment[%d].name", at, i), "must not be empty or contain = or control characters")
 		}
 		if strings.ContainsRune(e.Value, 0) {
 			return fault.At(fmt.Sprintf("%senvironment[%d].value", at, i), "must not contain a NUL")
@@ -130,7 +161,7 @@ func validateEnvironment(at string, c ContainerDefinition) error {
 	for _, list := range []struct {
 		field string
 		words []string
-	}{{"entryPoint", c.EntryPoint}, {"command", c.Command}, {"workingDirectory", []string{c.WorkingDirectory}}, {"user", []string{c.User}}} {
+	}{{"entryPoint", c.EntryPoint}, {"command", c.Command}, {"workingDirectory", []string{c.WorkingDirectory}}} {
 		if slices.ContainsFunc(list.words, func(w string) bool { return strings.ContainsRune(w, 0) }) {
 			return fault.At(at+list.field, "must not contain a NUL")
 		}
@@ -233,28 +264,6 @@ func validateUlimits(at string, c ContainerDefinition) error {
 		}
 		if u.Name == "nofile" && (u.HardLimit > maxOpenFiles || u.HardLimit < 0) {
 			return fault.At(at+"hardLimit", "nofile can be at most %d", maxOpenFiles)
-		}
-	}
-	return nil
-}
-
-// ipcControls are the kernel parameters of an IPC namespace. With fs.mqueue.* and
-// net.* they are all that a container has for itself and may set (API reference,
-// SystemControl).
-var ipcControls = []string{"kernel.msgmax", "kernel.msgmnb", "kernel.msgmni", "kernel.sem", "kernel.shmall", "kernel.shmmax",
-	"kernel.shmmni", "kernel.shm_rmid_forced"}
-
-// controlPattern is the name of a parameter below /proc/sys, without a step upwards.
-var controlPattern = regexp.MustCompile(`^(net|fs\.mqueue)([./][A-Za-z0-9_:@-]+)+$`)
-
-func validateSystemControls(at string, c ContainerDefinition) error {
-	for i, s := range c.SystemControls {
-		at := fmt.Sprintf("%ssystemControls[%d].", at, i)
-		switch {
-		case !slices.Contains(ipcControls, s.Namespace) && !controlPattern.MatchString(s.Namespace):
-			return fault.At(at+"namespace", "must be one of %s, or begin with fs.mqueue. or net., not %q", strings.Join(ipcControls, ", "), s.Namespace)
-		case s.Value == "" || strings.ContainsAny(s.Value, "\x00\n"):
-			return fault.At(at+"value", "must be one line and not empty")
 		}
 	}
 	return nil

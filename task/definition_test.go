@@ -104,6 +104,10 @@ func TestRefusals(t *testing.T) {
 		{"the host's kernel", with(t, c+"systemControls", []any{map[string]any{"namespace": "kernel.core_pattern", "value": "|/x"}}), at + "systemControls[0].namespace", "must be one of kernel.msgmax, kernel.msgmnb, kernel.msgmni, kernel.sem, kernel.shmall, kernel.shmmax, kernel.shmmni, kernel.shm_rmid_forced, or begin with fs.mqueue. or net., not \"kernel.core_pattern\""},
 		{"a step upwards", with(t, c+"systemControls", []any{map[string]any{"namespace": "net/../vm/panic_on_oom", "value": "1"}}), at + "systemControls[0].namespace", "must be one of kernel.msgmax, kernel.msgmnb, kernel.msgmni, kernel.sem, kernel.shmall, kernel.shmmax, kernel.shmmni, kernel.shm_rmid_forced, or begin with fs.mqueue. or net., not \"net/../vm/panic_on_oom\""},
 		{"two lines", with(t, c+"systemControls", []any{map[string]any{"namespace": "net.core.somaxconn", "value": "1\n2"}}), at + "systemControls[0].value", "must be one line and not empty"},
+		{"the host's network", with(t, c+"systemControls", []any{map[string]any{"namespace": "net.ipv4.tcp_mem", "value": "1 2 3"}}), at + "systemControls[0].namespace", "net.ipv4.tcp_mem can only be set for the host as a whole: a container does not have it for itself"},
+		{"with slashes", with(t, c+"systemControls", []any{map[string]any{"namespace": "net/core/bpf_jit_enable", "value": "1"}}), at + "systemControls[0].namespace", "net/core/bpf_jit_enable can only be set for the host as a whole: a container does not have it for itself"},
+		{"only shown", with(t, c+"systemControls", []any{map[string]any{"namespace": "net.core.rmem_max", "value": "1"}}), at + "systemControls[0].namespace", "net.core.rmem_max can only be set for the host as a whole: a container does not have it for itself"},
+		{"the host's neighbours", with(t, c+"systemControls", []any{map[string]any{"namespace": "net.ipv4.neigh.default.gc_thresh3", "value": "1"}}), at + "systemControls[0].namespace", "net.ipv4.neigh.default.gc_thresh3 can only be set for the host as a whole: a container does not have it for itself"},
 		{"small disk", with(t, "ephemeralStorage", map[string]any{"sizeInGiB": 20}), "ephemeralStorage.sizeInGiB", "EphemeralStorage size should be at least 21"},
 		{"large disk", with(t, "ephemeralStorage", map[string]any{"sizeInGiB": 201}), "ephemeralStorage.sizeInGiB", "EphemeralStorage size should be at most 200"},
 		{"no name", with(t, c+"name", ""), at + "name", "Container.name should not be null or empty."},
@@ -125,6 +129,56 @@ func TestRefusals(t *testing.T) {
 				t.Errorf("got  %s: %s\nwant %s: %s", fault.FieldOf(err), fault.Message(err), tt.field, tt.text)
 			}
 		})
+	}
+}
+
+// Ensure a user by number is one that there can be.
+func TestUsers(t *testing.T) {
+	for user, ok := range map[string]bool{
+		"": true, "app": true, "0": true, "1000:1000": true, "app:0": true, "4294967294": true, "0:4294967294": true, "user-1": true, "007": true, "-x": true,
+		"-1": false, "0:-1": false, "4294967295": false, "app:4294967295": false, "4294967296": false, "18446744073709551616": false,
+		"+1": false, "a\nb": false, "a\x00": false, "a\u0085": false,
+	} {
+		_, err := ParseDefinition(with(t, "containerDefinitions.0.user", user))
+		if ok != (err == nil) || !ok && fault.FieldOf(err) != "containerDefinitions[0].user" {
+			t.Errorf("%q: %v", user, err)
+		}
+	}
+	_, err := ParseDefinition(with(t, "containerDefinitions.0.user", "app:4294967295"))
+	if want := "4294967295 is no ID of a user or a group: they are from 0 to 4294967294"; fault.Message(err) != want {
+		t.Errorf("%v; want %s", err, want)
+	}
+}
+
+// Ensure no name and no role has a line break in it, or another control character.
+func TestControlCharacters(t *testing.T) {
+	c, at := "containerDefinitions.0.", "containerDefinitions[0]."
+	for _, bad := range []string{"A\nB", "A\r", "\tA", "A\x00", "A\x1b[2J", "A\x7f", "A\u0085"} {
+		env := []any{map[string]any{"name": bad, "value": "x"}}
+		secrets := []any{map[string]any{"name": bad, "valueFrom": "a"}}
+		for field, def := range map[string][]byte{
+			at + "secrets[0].name":     with(t, "executionRoleArn", role, c+"secrets", secrets),
+			at + "environment[0].name": with(t, c+"environment", env),
+			"taskRoleArn":              with(t, "taskRoleArn", bad),
+			"executionRoleArn":         with(t, "executionRoleArn", bad),
+		} {
+			_, err := ParseDefinition(def)
+			if fault.KindOf(err) != fault.Invalid || fault.FieldOf(err) != field || !strings.Contains(fault.Message(err), "control characters") {
+				t.Errorf("%q: %v; want %s", bad, err, field)
+			}
+		}
+		for field, o := range map[string]Overrides{
+			"overrides.taskRoleArn":                               {TaskRoleARN: bad},
+			"overrides.executionRoleArn":                          {ExecutionRoleARN: bad},
+			"overrides.containerOverrides[0].environment[0].name": {Containers: []ContainerOverride{{Name: "web", Environment: []KeyValuePair{{Name: bad}}}}},
+		} {
+			if err := (Run{Definition: "app", Overrides: o}).Validate(); fault.FieldOf(err) != field {
+				t.Errorf("%q: %v; want %s", bad, err, field)
+			}
+		}
+	}
+	if _, err := ParseDefinition(with(t, c+"environment", []any{map[string]any{"name": "A", "value": "two\nlines"}})); err != nil {
+		t.Errorf("a value of two lines: %v", err)
 	}
 }
 

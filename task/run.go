@@ -95,6 +95,9 @@ func (o Overrides) validate() error {
 	if err := validateEphemeral("overrides.ephemeralStorage", o.EphemeralStorage); err != nil {
 		return err
 	}
+	if err := validateRoles("overrides.", o.TaskRoleARN, o.ExecutionRoleARN); err != nil {
+		return err
+	}
 	seen := make(map[string]bool)
 	for i, c := range o.Containers {
 		at := fmt.Sprintf("overrides.containerOverrides[%d].", i)

@@ -28,6 +28,7 @@ func validName(s string) bool { return namePattern.MatchString(s) }
 func (d Definition) validate() error {
 	return first(
 		func() error { return nameAt("family", d.Family, "Family") },
+		func() error { return validateRoles("", d.TaskRoleARN, d.ExecutionRoleARN) },
 		d.validateModes,
 		d.validateContainers,
 		d.validateVolumes,
@@ -60,6 +61,19 @@ func nameAt(field, name, what string) error {
 		return fault.At(field, "%s should not be null or empty.", what)
 	case !validName(name):
 		return fault.At(field, "%s contains invalid characters: up to 255 letters, numbers, underscores and hyphens are allowed.", what)
+	}
+	return nil
+}
+
+// validateRoles checks the roles of a definition or, if at is not empty, of overrides. A
+// role may go by its name here, so more is not asked of it.
+func validateRoles(at, task, execution string) error {
+	const text = "must not contain control characters"
+	switch {
+	case hasControl(task):
+		return fault.At(at+"taskRoleArn", text)
+	case hasControl(execution):
+		return fault.At(at+"executionRoleArn", text)
 	}
 	return nil
 }

@@ -40,6 +40,9 @@ var hostPaths = regexp.MustCompile(`(error )?mount(ing)? ("/[^"]*" |src=/[^,]*, 
 // process. The words are Fargate's.
 func startFault(err error, id string) error {
 	text := strings.TrimSuffix(err.Error(), ": unknown")
+	if reason := controlFault(text); reason != "" && !errdefs.IsUnavailable(err) {
+		return fault.Wrap(fault.Invalid, err, "CannotStartContainerError: ResourceInitializationError: failed to create new container runtime task: %s", reason)
+	}
 	if errdefs.IsUnavailable(err) || !usersFaults.MatchString(text) || hostsFaults.MatchString(text) {
 		return fmt.Errorf("create process of container %s: %w", id, err)
 	}
@@ -50,6 +53,35 @@ func startFault(err error, id string) error {
 		return "error mounting "
 	})
 	return fault.Wrap(fault.Invalid, err, "CannotStartContainerError: ResourceInitializationError: failed to create new container runtime task: %s", text)
+}
+
+// notOpened and notWritten are what runc says of a kernel parameter (sysctl) that cannot be
+// set, up to the kernel's own reason. A value is quoted as Go does.
+var (
+	notOpened  = regexp.MustCompile(`open sysctl ([^ "]+) file: .*: (no such file or directory|not a directory|permission denied|operation not permitted|is a directory|read-only file system)$`)
+	notWritten = regexp.MustCompile(`failed to write sysctl ([^ "]+) = ("(?:[^"\\]|\\.)*"): write [^ ]+: (invalid argument|numerical result out of range|permission denied|operation not permitted)$`)
+)
+
+// controlFault says in the words of a definition why one of its systemControls could not be
+// set, if that is what text tells of. Which there are depends on the kernel.
+func controlFault(text string) string {
+	if m := notOpened.FindStringSubmatch(text); m != nil {
+		switch m[2] {
+		case "no such file or directory", "not a directory":
+			return "systemControls: a container on this host has no " + m[1] + ": its kernel does not know it, or only for the host as a whole"
+		case "is a directory":
+			return "systemControls: " + m[1] + " is a group of parameters, not one"
+		}
+		return "systemControls: " + m[1] + " cannot be set in a container on this host"
+	}
+	if m := notWritten.FindStringSubmatch(text); m != nil {
+		switch m[3] {
+		case "permission denied", "operation not permitted":
+			return "systemControls: " + m[1] + " cannot be set in a container on this host"
+		}
+		return "systemControls: " + m[1] + " cannot be " + m[2]
+	}
+	return ""
 }
 
 // parseSignal reads a signal as a Dockerfile's STOPSIGNAL has it: SIGTERM, TERM

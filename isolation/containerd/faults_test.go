@@ -11,6 +11,35 @@ import (
 	"berth/fault"
 )
 
+// Ensure what runc said of kernel parameters on a real host is told in words, without its
+// paths, and that a value cannot pass for the reason.
+func TestControlFault(t *testing.T) {
+	const prefix = "failed to create shim task: OCI runtime create failed: runc create failed: unable to start container process: error during container init: "
+	const words = "CannotStartContainerError: ResourceInitializationError: failed to create new container runtime task: systemControls: "
+	for text, want := range map[string]string{
+		`open sysctl net.ipv4.none file: unsafe procfs detected: openat2 fsmount:fscontext:proc/./sys/net/ipv4/none: no such file or directory`: "a container on this host has no net.ipv4.none: its kernel does not know it, or only for the host as a whole",
+		`open sysctl net.core.somaxconn.x file: unsafe procfs detected: openat2 fsmount:fscontext:proc/./sys/x: not a directory`:                "a container on this host has no net.core.somaxconn.x: its kernel does not know it, or only for the host as a whole",
+		`open sysctl net.core.rmem_max file: reopen fd 8: permission denied`:                                                                    "net.core.rmem_max cannot be set in a container on this host",
+		`open sysctl net.ipv4 file: reopen fd 8: is a directory`:                                                                                "net.ipv4 is a group of parameters, not one",
+		`failed to write sysctl net.core.somaxconn = "many words": write fsmount:fscontext:proc/./sys/net/core/somaxconn: invalid argument`:     `net.core.somaxconn cannot be "many words"`,
+		`failed to write sysctl kernel.sem = "1 \"timed out\" 2": write fsmount:fscontext:proc/./sys/kernel/sem: numerical result out of range`: `kernel.sem cannot be "1 \"timed out\" 2"`,
+		`failed to write sysctl net.x.y = "1": write fsmount:fscontext:proc/./sys/net/x/y: operation not permitted`:                             "net.x.y cannot be set in a container on this host",
+	} {
+		err := startFault(errors.New(prefix+text+": unknown"), "id")
+		if fault.KindOf(err) != fault.Invalid || fault.Message(err) != words+want {
+			t.Errorf("%s:\ngot  %s\nwant %s", text, fault.Message(err), words+want)
+		}
+	}
+	for _, text := range []string{
+		`failed to write sysctl net.x.y = "1": write fsmount:fscontext:proc/./sys/net/x/y: cannot allocate memory`,
+		`open sysctl net.x.y file: openat2 fsmount:fscontext:proc/./sys/net/x/y: too many open files`,
+	} {
+		if err := startFault(errors.New(prefix+text), "id"); fault.KindOf(err) == fault.Invalid {
+			t.Errorf("the host's want is the user's fault: %v", err)
+		}
+	}
+}
+
 // What runc and containerd said on a real host.
 func TestWhoseFault(t *testing.T) {
 	const prefix = "failed to create shim task: OCI runtime create failed: runc create failed: "

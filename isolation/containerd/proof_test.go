@@ -213,6 +213,11 @@ func routeTo(t *testing.T, n task.Network) []string {
 
 func TestRefusals(t *testing.T) {
 	b, _ := newBox(t, small)
+	words := map[string]string{
+		"no-sysctl": "a container on this host has no net.ipv4.no_such_thing",
+		"not-set":   "net.core.rmem_max", // older kernels do not even show it
+		"no-value":  `net.core.somaxconn cannot be "many words"`,
+	}
 	for name, c := range map[string]isolation.Container{
 		"capability":  {AddCapabilities: []string{"SYS_ADMIN"}},
 		"user":        {User: "nobody-we-know"},
@@ -223,13 +228,16 @@ func TestRefusals(t *testing.T) {
 		"not-a-dir":   {WorkingDirectory: "/etc/passwd"},
 		"not-allowed": {EntryPoint: []string{"/etc/passwd"}},
 		"sysctl":      {Sysctls: map[string]string{"kernel.pid_max": "100"}},
+		"no-sysctl":   {Sysctls: map[string]string{"net.ipv4.no_such_thing": "1"}},
+		"not-set":     {Sysctls: map[string]string{"net.core.rmem_max": "100000"}},
+		"no-value":    {Sysctls: map[string]string{"net.core.somaxconn": "many words"}},
 	} {
 		c.Task, c.Name, c.Image = b.id, name, shared.image
 		err := b.rt.Create(t.Context(), c)
 		if err == nil {
 			_, err = b.rt.Start(t.Context(), b.id, name)
 		}
-		if fault.KindOf(err) != fault.Invalid || !strings.HasPrefix(fault.Message(err), "Cannot") {
+		if fault.KindOf(err) != fault.Invalid || !strings.HasPrefix(fault.Message(err), "Cannot") || !strings.Contains(fault.Message(err), words[name]) {
 			t.Errorf("%s: %v; want the user's fault in Fargate's words", name, err)
 		} else {
 			t.Logf("%s: %s", name, fault.Message(err))
