@@ -81,6 +81,10 @@ func (s *starter) healthy(ctx context.Context, name, dependency string) error {
 	defer cancel(nil)
 	go func() {
 		_, err := s.r.Runtime.Wait(gone, s.t.ID, dependency)
+		if err == nil && s.plan(dependency).Essential && s.over(gone, dependency, 0) {
+			cancel(errEssentialExited{dependency}) // Whoever watches it may not have said so yet.
+			return
+		}
 		if err == nil || fault.KindOf(err) == fault.NotFound {
 			err = fault.New(fault.Conflict,
 				"TaskFailedToStart: dependency graph: failed to resolve the container ordering dependency [%s] for target [%s] as dependency stopped before it was healthy.",
