@@ -11,7 +11,8 @@ import (
 	"berth/task"
 )
 
-// sample reads a task's counters every second until ctx ends.
+// sample reads a task's counters every second until ctx ends; it may return up to a
+// second after that, for to wait for two things at once costs a tenth of a reading.
 func (m *Meter) sample(ctx context.Context, t task.Task, s *series) {
 	var g Gauge
 	defer func() { m.release(t.ID, g) }()
@@ -34,10 +35,7 @@ func (m *Meter) sample(ctx context.Context, t task.Task, s *series) {
 			m.Log.Warn("counters not read, will be tried again", zap.String("task", string(t.ID)), zap.Error(err))
 			warned = true
 		}
-		select {
-		case <-next:
-		case <-ctx.Done():
-		}
+		<-next
 	}
 }
 

@@ -16,6 +16,7 @@ type children struct {
 	fd    int    // of the task's own directory
 	links uint64 // its link count when it was last listed: one for each child, plus two
 	by    map[string]*child
+	all   []*child // those of by, for a map takes longer to look through
 }
 
 type child struct {
@@ -46,7 +47,7 @@ func (c *children) oomKills(g *Gauge) (uint64, error) {
 		}
 	}
 	var sum uint64
-	for _, ch := range c.by {
+	for _, ch := range c.all {
 		if ch.fd >= 0 {
 			text, err := g.text(ch.fd)
 			switch {
@@ -81,7 +82,8 @@ func (c *children) find() error {
 		if err != nil {
 			return err
 		}
-		c.by[e.Name()] = &child{fd: fd}
+		ch := &child{fd: fd}
+		c.by[e.Name()], c.all = ch, append(c.all, ch)
 	}
 	return nil
 }

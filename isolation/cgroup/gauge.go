@@ -63,6 +63,10 @@ const dearEvery = 10
 // microseconds instead of a half.
 const rareEvery = 4
 
+// killsEvery is the same for OOM kills in the containers of version 1, whose counts go
+// with them.
+const killsEvery = 2
+
 // Gauge reads the counters of one task. It keeps the kernel's files open and
 // reads them into one buffer, so that a reading allocates nothing. It is safe
 // for concurrent use.
@@ -80,7 +84,7 @@ type Gauge struct {
 	children children
 
 	// As of the last time they were read.
-	kills, pids, readOps, writeOps uint64
+	kills, childKills, pids, readOps, writeOps uint64
 }
 
 // Gauge opens the counters of a task. netns is the path of its network
@@ -193,12 +197,10 @@ func (g *Gauge) read() (task.Counters, error) {
 	if unified || dear { // In version 1 there is nobody in a task's own cgroup, but in its children.
 		g.kills = field(text(memoryEvents), "oom_kill")
 	}
-	c.OOMKills = g.kills
-	if !unified && err == nil {
-		var kills uint64
-		kills, err = g.children.oomKills(g)
-		c.OOMKills += kills
+	if !unified && err == nil && g.readings%killsEvery == 0 {
+		g.childKills, err = g.children.oomKills(g)
 	}
+	c.OOMKills = g.kills + g.childKills
 	if rare {
 		g.pids = number(text(pidsCurrent))
 	}
