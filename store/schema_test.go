@@ -96,6 +96,14 @@ var migrationTests = map[string]struct {
 			`SELECT count(*) FROM usage_tasks`:                   "0",
 		},
 	},
+	"0008_runs.sql": {
+		before: insertTask(someTask, "RUNNING"),
+		after: map[string]string{
+			`SELECT count(*) FROM runs`:                              "0",
+			`SELECT count(*) FROM quotes`:                            "0",
+			`SELECT status FROM tasks WHERE id = '` + someTask + `'`: "RUNNING",
+		},
+	},
 }
 
 // oldLedger is a ledger as schema 4 has it, of one task that ended before the

@@ -71,30 +71,30 @@ func (r Run) validateCapacity() error {
 	return nil
 }
 
-// Providers returns the capacity provider of each of count tasks of r: first the base,
-// then by weight, as near to the shares as whole tasks can be. It is "" where r names
-// none. A single provider gets all, whatever its weight.
-func (r Run) providers(count int) []string {
+// Share returns the capacity provider of each of count tasks of a strategy: first the
+// base, then by weight, as near to the shares as whole tasks can be. It is "" where the
+// strategy is empty. A single provider gets all, whatever its weight.
+func Share(strategy []CapacityProvider, count int) []string {
 	all := make([]string, 0, count)
-	if len(r.Providers) == 0 {
+	if len(strategy) == 0 {
 		return append(all, make([]string, count)...)
 	}
-	for _, p := range r.Providers {
+	for _, p := range strategy {
 		for range min(p.Base, count-len(all)) {
 			all = append(all, p.Name)
 		}
 	}
-	given := make([]int, len(r.Providers))
+	given := make([]int, len(strategy))
 	for len(all) < count {
 		// Whoever is furthest behind its share once it has one more (D'Hondt).
 		next := 0
-		for i, p := range r.Providers {
-			if p.Weight*(given[next]+1) > r.Providers[next].Weight*(given[i]+1) {
+		for i, p := range strategy {
+			if p.Weight*(given[next]+1) > strategy[next].Weight*(given[i]+1) {
 				next = i
 			}
 		}
 		given[next]++
-		all = append(all, r.Providers[next].Name)
+		all = append(all, strategy[next].Name)
 	}
 	return all
 }

@@ -21,7 +21,7 @@ func TestProviders(t *testing.T) {
 		if err := r.Validate(); err != nil {
 			t.Fatal(err)
 		}
-		got := r.providers(n)
+		got := Share(r.Providers, n)
 		if len(got) != n {
 			t.Fatalf("%d tasks of %d", len(got), n)
 		}
@@ -32,10 +32,10 @@ func TestProviders(t *testing.T) {
 			t.Fatalf("%d of %d beyond the base are on Spot, want %.2f", spot, rest, want)
 		}
 	})
-	if got := (Run{}).providers(2); !slices.Equal(got, []string{"", ""}) {
+	if got := Share(nil, 2); !slices.Equal(got, []string{"", ""}) {
 		t.Errorf("without a strategy: %q", got)
 	}
-	if got := (Run{Providers: []CapacityProvider{{Name: Spot}}}).providers(2); !slices.Equal(got, []string{Spot, Spot}) {
+	if got := Share([]CapacityProvider{{Name: Spot}}, 2); !slices.Equal(got, []string{Spot, Spot}) {
 		t.Errorf("one provider without a weight: %q", got)
 	}
 }

@@ -137,7 +137,7 @@ func (o Overrides) container(name string) ContainerOverride {
 // for each. The errors are those of New.
 func Tasks(d Definition, r Run, realm Realm, newID func() ID, now Instant) ([]Task, error) {
 	var ts []Task
-	for _, provider := range r.providers(max(r.Count, 1)) {
+	for _, provider := range Share(r.Providers, max(r.Count, 1)) {
 		t, err := New(d, r, realm, newID(), now)
 		if err != nil {
 			return nil, err

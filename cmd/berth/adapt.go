@@ -9,6 +9,9 @@ import (
 	"github.com/containerd/containerd/v2/client"
 
 	"berth/billing"
+	"berth/billing/estimate"
+	"berth/billing/history"
+	"berth/billing/prices"
 	"berth/fault"
 	"berth/images"
 	"berth/isolation"
@@ -44,6 +47,30 @@ func (d definitions) Definitions(ctx context.Context, f rest.DefinitionFilter) (
 type probe struct{ isolation.Runtime }
 
 func (p probe) Open(ctx context.Context, id task.ID) (billing.Gauge, error) { return p.Gauge(ctx, id) }
+
+// regional lets estimates ask for the prices of any region.
+type regional struct{ *prices.Catalogue }
+
+func (r regional) PriceList(_ context.Context, region string, at time.Time) (billing.PriceList, error) {
+	if region == "" {
+		return r.Catalogue.PriceList(at), nil
+	}
+	l, ok := r.Newest(region, at)
+	if !ok {
+		return billing.PriceList{}, fault.At("region", "there are no prices of %q; \"berth price list\" shows whose there are", region)
+	}
+	return l.PriceList(""), nil
+}
+
+// quotes lets the server ask for estimates, and for those that were made.
+type quotes struct {
+	*estimate.Estimator
+	store *store.Store
+}
+
+func (q quotes) Quote(ctx context.Context, id task.ID) (history.Quote, error) {
+	return q.store.Quote(ctx, id)
+}
 
 // imagesInUse returns what unfinished tasks need of the images.
 func imagesInUse(st *store.Store) func(context.Context) ([]string, error) {

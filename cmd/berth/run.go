@@ -218,12 +218,11 @@ func parseTags(tags []string) ([]task.Tag, error) {
 	return all, nil
 }
 
-// fileMax is more than a task definition may have.
+// fileMax is more than a task definition may have, and as much as the server takes.
 const fileMax = 1 << 20
 
-// readDefinition reads a file and makes sure that it is JSON at all, so that a
-// wrong file is found here and not far away.
-func (a *app) readDefinition(path string) (json.RawMessage, error) {
+// readInput reads a file that describes something, or standard input for -.
+func (a *app) readInput(path string) ([]byte, error) {
 	from := a.in
 	if path != "-" {
 		f, err := os.Open(path)
@@ -238,9 +237,18 @@ func (a *app) readDefinition(path string) (json.RawMessage, error) {
 	case err != nil:
 		return nil, fmt.Errorf("read %s: %w", path, err)
 	case len(data) > fileMax:
-		return nil, fault.New(fault.Invalid, "%s is larger than a task definition can be", path)
+		return nil, fault.New(fault.Invalid, "%s is larger than a server takes", path)
 	}
-	data = bytes.TrimSpace(bytes.TrimPrefix(data, []byte("\ufeff"))) // some editors begin a file with a byte order mark
+	return bytes.TrimSpace(bytes.TrimPrefix(data, []byte("\ufeff"))), nil // some editors begin a file with a byte order mark
+}
+
+// readDefinition reads a file and makes sure that it is JSON at all, so that a
+// wrong file is found here and not far away.
+func (a *app) readDefinition(path string) (json.RawMessage, error) {
+	data, err := a.readInput(path)
+	if err != nil {
+		return nil, err
+	}
 	var object map[string]json.RawMessage
 	if err := json.Unmarshal(data, &object); err != nil {
 		return nil, fault.New(fault.Invalid, "%s is not a JSON object: %v%s", path, err, position(data, err))

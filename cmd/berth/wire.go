@@ -20,6 +20,8 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"berth/billing"
+	"berth/billing/estimate"
+	"berth/billing/history"
 	"berth/billing/prices"
 	"berth/fault"
 	"berth/images"
@@ -172,9 +174,11 @@ func serve(ctx context.Context, config serverConfig, log *zap.Logger) error {
 		Journal: st, Ledger: st, Probe: probe{sandboxes}, Prices: rates, Log: log.Named("meter"), Clock: clock.now,
 	})
 	usage := billing.Retention{History: st, Keep: config.KeepUsage, Log: log.Named("retention"), Now: time.Now}
+	estimates := estimate.New(estimate.Config{Prices: regional{rates}, Runs: st, Definitions: st, Now: time.Now})
+	recorder := history.New(history.Config{Journal: st, Usage: st, Book: st, Quote: estimates.Expect, Log: log.Named("history")})
 	api := rest.New(ctx, rest.Config{
 		Tasks: tasks, Definitions: definitions{st}, Groups: tasks, Journal: journal{st}, Images: imageStore{pulls}, Secrets: kept,
-		Logs: logs.Dir(dirs.logs), Meter: meter, Prices: rates, Host: host{tasks, c, st, sandboxes},
+		Logs: logs.Dir(dirs.logs), Meter: meter, Estimates: quotes{estimates, st}, Prices: rates, Host: host{tasks, c, st, sandboxes},
 		Hosts: config.Hosts, MaxImport: config.ImportMax, Version: version(),
 		Log: log.Named("server"), Now: time.Now, NewRequestID: func() string { return uuid.Must(uuid.NewV7()).String() },
 	})
@@ -184,6 +188,7 @@ func serve(ctx context.Context, config serverConfig, log *zap.Logger) error {
 	g.Go(func() error { return meter.Run(ctx) })
 	g.Go(func() error { return retention.Run(ctx) })
 	g.Go(func() error { return usage.Run(ctx) })
+	g.Go(func() error { return recorder.Run(ctx) })
 	g.Go(func() error { return serveHTTP(ctx, listener, api, log) })
 	g.Go(func() error { return serveHTTP(ctx, asked.listener, asked.handler, log) })
 	g.Go(func() error { // If containerd cannot be kept running, nothing can.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"berth/billing"
+	"berth/billing/history"
 	"berth/task"
 )
 
@@ -97,6 +98,18 @@ type Quote struct {
 	PerHour   billing.Money     `json:"perHour"`
 	Minimum   billing.Money     `json:"minimum" doc:"What the shortest run costs"`
 	Lines     []billing.Line    `json:"lines" doc:"For an hour"`
+}
+
+// Accuracy compares what a task was expected to cost with what it costs. Amounts are US
+// dollars as decimal strings.
+type Accuracy struct {
+	TaskARN       string        `json:"taskArn"`
+	Currency      string        `json:"currency"`
+	Estimate      history.Quote `json:"estimate"`
+	Status        string        `json:"status" enum:"OPEN,FINAL" doc:"Of the bill: OPEN is so far"`
+	Actual        billing.Money `json:"actual"`
+	BilledSeconds int64         `json:"billedSeconds"`
+	Difference    billing.Money `json:"difference" doc:"actual − estimate.expected"`
 }
 
 // StopRequest asks a task to stop.

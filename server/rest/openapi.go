@@ -12,6 +12,8 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"berth/billing/estimate"
+	"berth/billing/history"
 	"berth/billing/prices"
 	"berth/server/api"
 	"berth/task"
@@ -53,8 +55,13 @@ func schemaName(t reflect.Type, hint string) string {
 	if t.PkgPath() == reflect.TypeFor[api.Fault]().PkgPath() && (name == "Image" || name == "Usage") {
 		return "Api" + name
 	}
-	if t.PkgPath() == reflect.TypeFor[prices.List]().PkgPath() {
+	switch t.PkgPath() {
+	case reflect.TypeFor[prices.List]().PkgPath():
 		return "Prices" + name
+	case reflect.TypeFor[estimate.Estimate]().PkgPath():
+		return "Estimate" + strings.TrimPrefix(name, "Estimate")
+	case reflect.TypeFor[history.Quote]().PkgPath():
+		return "History" + name
 	}
 	return name
 }

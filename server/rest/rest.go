@@ -19,6 +19,8 @@ import (
 	"go.uber.org/zap"
 
 	"berth/billing"
+	"berth/billing/estimate"
+	"berth/billing/history"
 	"berth/logs"
 	"berth/server/api"
 	"berth/task"
@@ -152,6 +154,15 @@ type Meter interface {
 	Present() []billing.Present
 }
 
+// Estimates says what things will cost before they run.
+type Estimates interface {
+	Estimate(ctx context.Context, r estimate.Request) (estimate.Estimate, error)
+
+	// Quote returns what a task was expected to cost when it was submitted. One of which
+	// nothing was expected is fault.NotFound.
+	Quote(ctx context.Context, id task.ID) (history.Quote, error)
+}
+
 // Host knows this machine.
 type Host interface {
 	Capacity(ctx context.Context) (api.Capacity, error)
@@ -174,6 +185,7 @@ type Config struct {
 	Secrets     Secrets
 	Logs        Logs
 	Meter       Meter
+	Estimates   Estimates
 	Host        Host
 	Prices      Prices
 
@@ -241,6 +253,8 @@ func (s *server) operations() []operation {
 		call(s, "GET", "/usage", "Add up what tasks reserved, used and wasted, in groups", 200, s.usageGroups),
 		call(s, "GET", "/tasks/:id/isolation", "Read back from the kernel what keeps a task apart", 200, s.isolation),
 		call(s, "GET", "/tasks/:id/bill", "Read what a task costs, line by line", 200, s.bill),
+		call(s, "GET", "/tasks/:id/estimate", "Compare what a task was expected to cost with what it costs", 200, s.accuracy),
+		call(s, "POST", "/estimates", "Estimate what a definition, a compose file or a Terraform plan will cost", 200, s.estimate),
 		flow(s, "GET", "/events", "Follow what happens to tasks", events, s.events),
 
 		call(s, "GET", "/security-groups", "List the security groups", 200, s.groups),

@@ -1,0 +1,135 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+	"time"
+
+	"berth/billing/history"
+	"berth/fault"
+	"berth/task"
+)
+
+var _ history.Book = (*Store)(nil)
+
+// settingRecorder is the position of the recorder of runs in the journal.
+const settingRecorder = "recorder"
+
+// PutQuote is part of history.Book.
+func (s *Store) PutQuote(ctx context.Context, seq task.Seq, q history.Quote) error {
+	body, err := json.Marshal(q)
+	if err != nil {
+		return fmt.Errorf("encode quote: %w", err)
+	}
+	return s.write(ctx, func(tx *sql.Tx) error {
+		if _, err := tx.ExecContext(ctx, `INSERT INTO quotes (task, at, body) VALUES (?, ?, ?) ON CONFLICT (task) DO NOTHING`,
+			q.Task, nanos(q.At), string(body)); err != nil {
+			return fmt.Errorf("insert quote of task %s: %w", q.Task, err)
+		}
+		return noteRecorded(ctx, tx, seq)
+	})
+}
+
+// PutRun is part of history.Book.
+func (s *Store) PutRun(ctx context.Context, seq task.Seq, r history.Run, keep time.Time) error {
+	body, err := json.Marshal(r)
+	if err != nil {
+		return fmt.Errorf("encode run: %w", err)
+	}
+	return s.write(ctx, func(tx *sql.Tx) error {
+		if _, err := tx.ExecContext(ctx, `INSERT INTO runs (task, family, revision, stopped_at, body) VALUES (?, ?, ?, ?, ?)
+				ON CONFLICT (task) DO NOTHING`, r.Task, r.Family, r.Revision, nanos(r.StoppedAt), string(body)); err != nil {
+			return fmt.Errorf("insert run of task %s: %w", r.Task, err)
+		}
+		for _, q := range []string{`DELETE FROM runs WHERE stopped_at < ?`, `DELETE FROM quotes WHERE at < ?`} {
+			if _, err := tx.ExecContext(ctx, q, nanos(keep)); err != nil {
+				return fmt.Errorf("forget runs: %w", err)
+			}
+		}
+		return noteRecorded(ctx, tx, seq)
+	})
+}
+
+// noteRecorded notes that the journal was read up to seq, unless it was read
+// further already.
+func noteRecorded(ctx context.Context, tx *sql.Tx, seq task.Seq) error {
+	_, err := tx.ExecContext(ctx, `INSERT INTO settings (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE
+			SET value = excluded.value WHERE CAST(excluded.value AS INTEGER) > CAST(value AS INTEGER)`,
+		settingRecorder, strconv.FormatUint(uint64(seq), 10))
+	if err != nil {
+		return fmt.Errorf("write recorder's position: %w", err)
+	}
+	return nil
+}
+
+// Recorded is part of history.Book.
+func (s *Store) Recorded(ctx context.Context) (task.Seq, error) {
+	v, err := s.setting(ctx, settingRecorder)
+	if err != nil || v == "" {
+		return 0, err
+	}
+	seq, err := strconv.ParseUint(v, 10, 64)
+	if err != nil {
+		return 0, fmt.Errorf("read recorder's position: %w", err)
+	}
+	return task.Seq(seq), nil
+}
+
+// Quote returns the estimate that was made when a task was submitted. One that
+// has none is fault.NotFound.
+func (s *Store) Quote(ctx context.Context, id task.ID) (history.Quote, error) {
+	var body string
+	err := s.reader().QueryRowContext(ctx, `SELECT body FROM quotes WHERE task = ?`, id).Scan(&body)
+	if errors.Is(err, sql.ErrNoRows) {
+		return history.Quote{}, fault.New(fault.NotFound, "task %s has no estimate", id)
+	}
+	if err != nil {
+		return history.Quote{}, fmt.Errorf("read quote of task %s: %w", id, err)
+	}
+	q := history.Quote{Task: id}
+	if err := json.Unmarshal([]byte(body), &q); err != nil {
+		return q, fmt.Errorf("decode quote of task %s: %w", id, err)
+	}
+	return q, nil
+}
+
+// Runs returns the runs that q selects, the latest first.
+func (s *Store) Runs(ctx context.Context, q history.Query) ([]history.Run, error) {
+	limit, until := int64(q.Limit), nanos(q.Until)
+	if limit == 0 {
+		limit = -1
+	}
+	if until == 0 {
+		until = math.MaxInt64
+	}
+	query, args := `SELECT body FROM runs WHERE stopped_at >= ? AND stopped_at < ? ORDER BY stopped_at DESC, task DESC LIMIT ?`,
+		[]any{nanos(q.Since), until, limit}
+	if q.Family != "" {
+		query, args = `SELECT body FROM runs WHERE family = ? AND (? = 0 OR revision = ?) AND stopped_at >= ? AND stopped_at < ?
+				ORDER BY stopped_at DESC, task DESC LIMIT ?`,
+			[]any{q.Family, q.Revision, q.Revision, nanos(q.Since), until, limit}
+	}
+	rows, err := s.reader().QueryContext(ctx, query, args...)
+	if err != nil {
+		return nil, fmt.Errorf("read runs: %w", err)
+	}
+	defer rows.Close()
+	var all []history.Run
+	for rows.Next() {
+		var body string
+		if err := rows.Scan(&body); err != nil {
+			return nil, fmt.Errorf("scan run: %w", err)
+		}
+		var r history.Run
+		if err := json.Unmarshal([]byte(body), &r); err != nil {
+			return nil, fmt.Errorf("decode run: %w", err)
+		}
+		all = append(all, r)
+	}
+	return all, rows.Err()
+}

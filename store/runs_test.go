@@ -1,0 +1,70 @@
+package store_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"berth/billing/history"
+	"berth/fault"
+	"berth/store/storetest"
+	"berth/task"
+)
+
+// Ensure runs are found by family, revision and time, the latest first, once each, and
+// forgotten when they are old; and that estimates stay as they were made.
+func TestRuns(t *testing.T) {
+	s := storetest.Open(t, t.TempDir())
+	ctx, start := t.Context(), time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
+	id := func(i int) task.ID { return task.ID(fmt.Sprintf("%032x", i)) }
+	for i := range 10 {
+		r := history.Run{Task: id(i), Family: []string{"web", "job"}[i%2], Revision: 1 + i/5, StoppedAt: start.Add(time.Duration(i) * time.Hour)}
+		for range 2 {
+			if err := s.PutRun(ctx, task.Seq(i+1), r, start.Add(-time.Hour)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := s.PutQuote(ctx, task.Seq(i+1), history.Quote{Task: id(i), At: start.Add(time.Duration(i) * time.Hour), Expected: 7}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if seq, err := s.Recorded(ctx); err != nil || seq != 10 {
+		t.Errorf("recorded up to %d, %v; want 10", seq, err)
+	}
+	for _, tt := range []struct {
+		q    history.Query
+		want []int
+	}{
+		{history.Query{}, []int{9, 8, 7, 6, 5, 4, 3, 2, 1, 0}},
+		{history.Query{Family: "web"}, []int{8, 6, 4, 2, 0}},
+		{history.Query{Family: "web", Revision: 2, Limit: 1}, []int{8}},
+		{history.Query{Since: start.Add(3 * time.Hour), Until: start.Add(5 * time.Hour)}, []int{4, 3}},
+		{history.Query{Family: "none"}, nil},
+	} {
+		got, err := s.Runs(ctx, tt.q)
+		if err != nil || len(got) != len(tt.want) {
+			t.Errorf("%+v: %d runs, %v; want %d", tt.q, len(got), err, len(tt.want))
+			continue
+		}
+		for i, r := range got {
+			if r.Task != id(tt.want[i]) {
+				t.Errorf("%+v: run %d is %s, want %s", tt.q, i, r.Task, id(tt.want[i]))
+			}
+		}
+	}
+	if err := s.PutQuote(ctx, 11, history.Quote{Task: id(3), At: start, Expected: 8}); err != nil {
+		t.Fatal(err)
+	}
+	if q, err := s.Quote(ctx, id(3)); err != nil || q.Expected != 7 || q.Task != id(3) {
+		t.Errorf("the estimate is %+v, %v", q, err)
+	}
+	if err := s.PutRun(ctx, 12, history.Run{Task: id(99), Family: "web", StoppedAt: start.Add(20 * time.Hour)}, start.Add(5*time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := s.Runs(ctx, history.Query{}); err != nil || len(got) != 6 {
+		t.Errorf("%d runs are left, %v; want 6", len(got), err)
+	}
+	if _, err := s.Quote(ctx, id(1)); fault.KindOf(err) != fault.NotFound {
+		t.Errorf("an old estimate: %v", err)
+	}
+}
