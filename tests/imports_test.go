@@ -28,6 +28,7 @@ var may = map[string][]string{
 	"billing/history":               {"billing", "fault", "task"},
 	"billing/prices":                {"billing", "fault", "strictjson"},
 	"billing/prices/pricestest":     {"billing/prices", "fault"},
+	"billing/focus":                 {"billing", "fault", "task"},
 	"isolation":                     {"fault", "task"},
 	"isolation/isolationtest":       {"fault", "isolation", "task"},
 	"isolation/thread":              {},
