@@ -58,7 +58,11 @@ func (s *Store) enter(ctx context.Context, tx *sql.Tx, entries []billing.Entry) 
 		}
 		s.book = b
 	}
+	first := s.book.size + int64(len(s.book.leaves))
 	err := s.book.enter(ctx, tx, entries)
+	if err == nil {
+		err = s.count(ctx, tx, first, entries)
+	}
 	if err != nil && strings.Contains(err.Error(), periodClosed) {
 		return fault.Wrap(fault.Conflict, err, "an entry is booked in a period that is closed")
 	}
@@ -202,12 +206,14 @@ func scanCursors(rows *sql.Rows) ([]billing.Cursor, error) {
 	return cs, rows.Err()
 }
 
-func scanEntry(rows *sql.Rows) (e billing.Entry, n int64, hash []byte, err error) {
+// scanEntry reads entryColumns, and more columns behind them.
+func scanEntry(rows *sql.Rows, more ...any) (e billing.Entry, n int64, hash []byte, err error) {
 	var from, to, booked, measured int64
 	var used sql.NullInt64
 	var ref sql.NullString
-	if err := rows.Scan(&n, &e.ID, &e.Task, &e.Account, &e.SKU, &e.Seq, &e.Kind, &from, &to, &e.Units, &e.Rate, &e.PriceList, &e.Amount,
-		&booked, &used, &measured, &ref, &e.Reason, &hash); err != nil {
+	into := []any{&n, &e.ID, &e.Task, &e.Account, &e.SKU, &e.Seq, &e.Kind, &from, &to, &e.Units, &e.Rate, &e.PriceList, &e.Amount,
+		&booked, &used, &measured, &ref, &e.Reason, &hash}
+	if err := rows.Scan(append(into, more...)...); err != nil {
 		return e, 0, nil, fmt.Errorf("scan entry: %w", err)
 	}
 	e.From, e.To, e.Booked, e.Measured = timeOf(from), timeOf(to), timeOf(booked), timeOf(measured)

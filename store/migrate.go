@@ -43,6 +43,7 @@ func migrate(ctx context.Context, db *sql.DB, migrations fs.FS) error {
 // carry is what a migration does after its script and SQL cannot say.
 var carry = map[string]func(context.Context, *sql.Tx) error{
 	"0005_ledger.sql": carryLedger,
+	"0009_costs.sql":  countAll,
 }
 
 func inTx(ctx context.Context, db *sql.DB, script string, then func(context.Context, *sql.Tx) error, version string) error {

@@ -104,6 +104,33 @@ var migrationTests = map[string]struct {
 			`SELECT status FROM tasks WHERE id = '` + someTask + `'`: "RUNNING",
 		},
 	},
+	"0009_costs.sql": {
+		before: append(insertTask(someTask, "RUNNING"),
+			`UPDATE tasks SET version = 2, body = json_set(body, '$.taskArn', 'arn:aws:ecs:us-east-1:000000000000:task/default/'||id,
+				'$.taskDefinitionArn', 'arn:aws:ecs:us-east-1:000000000000:task-definition/f:7')`,
+			cursor(someTask), cursor(otherTask),
+			entry(0, someTask, 1, "METER", 3600, 10119), entry(1, otherTask, 1, "METER", 3600, 5), entry(2, someTask, 2, "METER", 7200, 7),
+			entry(3, someTask, 3, "METER", 86400, 1)),
+		after: map[string]string{
+			`SELECT group_concat(id || ' ' || account || ' ' || region || ' ' || cluster || ' ' || definition || ' ' || task_group || ' ' || tags, ', ' ORDER BY id) FROM cost_facts`: `1 000000000000 us-east-1 default f:7 family:f [["k","v"]], 2 000000000000 us-east-1 default   []`,
+			`SELECT group_concat(hour || ' ' || facts || ' ' || amount || ' ' || entries, ', ' ORDER BY hour, facts) FROM cost_hours`:                                                 "1 1 10119 1, 1 2 5 1, 2 1 7 1, 24 1 1 1",
+			`SELECT group_concat(day || ' ' || facts || ' ' || amount || ' ' || units, ', ' ORDER BY day, facts) FROM cost_days`:                                                      "0 1 10126 512, 0 2 5 256, 1 1 1 256",
+			`SELECT group_concat(task || ' ' || since || ' ' || facts, ', ' ORDER BY task) FROM cost_tasks`:                                                                           someTask + " 0 1, " + otherTask + " 1 2",
+			`SELECT facts || key || value FROM cost_tags`: "1kv",
+		},
+	},
+}
+
+// cursor opens a charge as schema 5 has it.
+func cursor(id string) string {
+	return `INSERT INTO meter_cursors VALUES ('` + id + `', 'Fargate-vCPU-Hours:perCPU', 'arn:aws:ecs:us-east-1:000000000000:task/default/` + id + `',
+		256, 1, 404800000, 'list', 1, 0, 0, 1, 0, 1, 0, 0)`
+}
+
+// entry books a second of a task as schema 5 has it.
+func entry(n int, id string, seq int, kind string, at, amount int64) string {
+	return fmt.Sprintf(`INSERT INTO ledger_entries VALUES (%d, '%032d', '%s', '000000000000', 'Fargate-vCPU-Hours:perCPU', %d, '%s', %d, %d, %d, 404800000,
+		'list', %d, %d, NULL, 1, NULL, '', zeroblob(32))`, n, n, id, seq, kind, at*1e9, (at+1)*1e9, int64(256*1e9), amount, at*1e9)
 }
 
 // oldLedger is a ledger as schema 4 has it, of one task that ended before the

@@ -43,6 +43,7 @@ type Store struct {
 	recent   recent
 	telling  []told  // events of the group that is being written; the writer's own
 	book     *book   // nil: not read yet; the writer's own
+	tally    *tally  // nil: nothing is remembered; the writer's own
 	grown    *signal // the journal has grown
 	refusing atomic.Pointer[error]
 	ended    chan struct{}

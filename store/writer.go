@@ -146,7 +146,7 @@ func (s *Store) transact(group []*write) error {
 		err = fault.Wrap(fault.Unavailable, err, "the server cannot write to its disk now; nothing was changed")
 		s.refuse(err)
 	}
-	s.book = nil
+	s.book, s.tally = nil, nil
 	s.Log.Error("group of writes not committed", zap.Int("writes", len(group)), zap.Error(err))
 	return err
 }
@@ -175,6 +175,7 @@ func (s *Store) run(group []*write) (_ *sql.Tx, err error) {
 		if w.err = w.try(tx); w.err != nil {
 			s.telling = s.telling[:told]
 			s.book.rollBack(mark)
+			s.tally = nil
 			if diskFailed(w.err) {
 				return nil, w.err
 			}
