@@ -188,12 +188,12 @@ type Group struct {
 // Cost is an amount and what it is for, in unit-hours with ten decimals. Used is
 // what of the reserved was used, as far as it was measured.
 type Cost struct {
-	Amount           Money  `json:"amount"`
-	VCPUHours        string `json:"vcpuHours"`
-	MemoryGBHours    string `json:"memoryGBHours"`
-	StorageGBHours   string `json:"storageGBHours" doc:"Above the free 20 GiB"`
-	UsedVCPUHours    string `json:"usedVCPUHours"`
-	UsedMemoryGBHour string `json:"usedMemoryGBHours"`
+	Amount            Money  `json:"amount"`
+	VCPUHours         string `json:"vcpuHours"`
+	MemoryGBHours     string `json:"memoryGBHours"`
+	StorageGBHours    string `json:"storageGBHours" doc:"Above the free 20 GiB"`
+	UsedVCPUHours     string `json:"usedVCPUHours"`
+	UsedMemoryGBHours string `json:"usedMemoryGBHours"`
 }
 
 // CostSum is a running sum of what Cost tells. The zero value is nothing.
@@ -233,7 +233,7 @@ func (s *CostSum) Plus(o CostSum) {
 func (s *CostSum) Cost() Cost {
 	return Cost{
 		Amount: s.Amount, VCPUHours: s.reserved[0].hours(1024), MemoryGBHours: s.reserved[1].hours(1024), StorageGBHours: s.reserved[2].hours(1),
-		UsedVCPUHours: s.used[0].hours(1024), UsedMemoryGBHour: s.used[1].hours(1024),
+		UsedVCPUHours: s.used[0].hours(1024), UsedMemoryGBHours: s.used[1].hours(1024),
 	}
 }
 

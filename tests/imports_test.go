@@ -47,7 +47,7 @@ var may = map[string][]string{
 	"runner":                        {"fault", "isolation", "task"},
 	"server/api":                    {"billing", "billing/history", "billing/prices", "fault", "logs", "strictjson", "task"},
 	"server/metadata":               {"fault", "roles", "task"},
-	"server/rest":                   {"billing", "billing/estimate", "billing/history", "billing/prices", "fault", "logs", "server/api", "strictjson", "task"},
+	"server/rest":                   {"billing", "billing/estimate", "billing/focus", "billing/history", "billing/prices", "fault", "logs", "server/api", "strictjson", "task"},
 	"server/rest/resttest":          {"billing", "billing/estimate", "billing/history", "billing/prices", "billing/prices/pricestest", "fault", "logs", "server/api", "server/rest", "task"},
 	"isolation/isolationtest/probe": {},
 	"client":                        {"billing", "billing/estimate", "billing/prices", "fault", "logs", "server/api", "task"},

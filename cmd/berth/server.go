@@ -65,6 +65,7 @@ type serverConfig struct {
 
 	Region    string // names ARNs
 	Account   string // names ARNs
+	Provider  string // who runs the tasks, in exports of costs
 	LogLevel  string
 	LogFormat string // console or json
 }
@@ -114,6 +115,7 @@ func (c *serverConfig) flags(f *pflag.FlagSet) {
 	c.kataFlag(f)
 	f.StringVar(&c.Region, "region", "us-east-1", "region in ARNs and of prices")
 	f.StringVar(&c.Account, "account", "000000000000", "account in ARNs, 12 digits")
+	f.StringVar(&c.Provider, "provider", "Berth", "`name` of who runs the tasks and bills for them, in exports of costs")
 	f.StringVar(&c.LogLevel, "log-level", "info", "debug, info, warn or error")
 	f.StringVar(&c.LogFormat, "log-format", "console", "console or json")
 }

@@ -24,6 +24,8 @@ const (
 	NDJSON  = "application/x-ndjson"     // one JSON value a line
 	SSE     = "text/event-stream"        // server-sent events (WHATWG HTML, section 9.2)
 	Text    = "text/plain"
+	CSV     = "text/csv"
+	Parquet = "application/vnd.apache.parquet"
 )
 
 // Headers that have a meaning of their own here.

@@ -186,9 +186,11 @@ type Config struct {
 	Logs        Logs
 	Meter       Meter
 	Estimates   Estimates
+	Costs       Costs
 	Host        Host
 	Prices      Prices
 
+	Provider  string   // who runs the tasks and bills for them, in exports
 	Hosts     []string // names in lower case, besides localhost and addresses, that clients may call this server by
 	MaxImport int64    // bytes of an image that is imported
 	Version   string   // of Berth
@@ -255,6 +257,10 @@ func (s *server) operations() []operation {
 		call(s, "GET", "/tasks/:id/bill", "Read what a task costs, line by line", 200, s.bill),
 		call(s, "GET", "/tasks/:id/estimate", "Compare what a task was expected to cost with what it costs", 200, s.accuracy),
 		call(s, "POST", "/estimates", "Estimate what a definition, a compose file or a Terraform plan will cost", 200, s.estimate),
+		call(s, "GET", "/costs", "Sum up what was charged", 200, s.costs),
+		file(s, "/exports/focus.csv", "Export what was charged as FOCUS, CSV", api.CSV, s.focusCSV),
+		file(s, "/exports/focus.parquet", "Export what was charged as FOCUS, Parquet", api.Parquet, s.focusParquet),
+		file(s, "/exports/cur.csv", "Export what was charged with the columns of AWS's Cost and Usage Report 2.0", api.CSV, s.curCSV),
 		flow(s, "GET", "/events", "Follow what happens to tasks", events, s.events),
 
 		call(s, "GET", "/security-groups", "List the security groups", 200, s.groups),

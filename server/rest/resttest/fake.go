@@ -79,7 +79,7 @@ func (f *Fake) Now() time.Time {
 func (f *Fake) Config() rest.Config {
 	n := 0
 	return rest.Config{
-		Tasks: f, Definitions: f, Groups: f, Journal: f, Images: f, Secrets: f, Logs: f, Meter: f, Estimates: f, Host: f,
+		Tasks: f, Definitions: f, Groups: f, Journal: f, Images: f, Secrets: f, Logs: f, Meter: f, Estimates: f, Costs: f, Provider: "Berth", Host: f,
 		Prices: f.Prices, MaxImport: 1 << 20, Version: "test", Now: time.Now, // connections have deadlines by the real clock
 		NewRequestID: func() string { f.mu.Lock(); defer f.mu.Unlock(); n++; return "request-" + strconv.Itoa(n) },
 	}
