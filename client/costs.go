@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"berth/billing"
+	"berth/billing/focus"
 	"berth/server/api"
 )
 
@@ -61,4 +62,19 @@ func (c *Client) Export(ctx context.Context, file, version string, from, to time
 		return fmt.Errorf("read %s: %w", file, err)
 	}
 	return nil
+}
+
+// Chargeback returns what each of what costs can be grouped by has to pay for a
+// month, as 2026-10; an empty by means accounts.
+func (c *Client) Chargeback(ctx context.Context, period, by string) (billing.Chargeback, error) {
+	var out billing.Chargeback
+	err := c.call(ctx, request{method: "GET", path: "/chargeback/" + url.PathEscape(period), query: values("by", by)}, &out)
+	return out, err
+}
+
+// Reconcile compares a FOCUS or Cost and Usage Report CSV with the ledger.
+func (c *Client) Reconcile(ctx context.Context, file io.Reader) (focus.Reconciliation, error) {
+	var out focus.Reconciliation
+	err := c.call(ctx, request{method: "POST", path: "/reconcile", stream: file, media: api.CSV}, &out)
+	return out, err
 }

@@ -251,5 +251,5 @@ func entriesFrom(ctx context.Context, tx *sql.Tx, first int64, limit int) ([]bil
 }
 
 // factsAt is the SQL for which facts entry e counts for.
-const factsAt = `(SELECT c.facts FROM cost_tasks c WHERE c.task = e.task AND c.since <= coalesce((SELECT r.n FROM ledger_entries r WHERE r.id = e.ref), e.n)
+const factsAt = `(SELECT c.facts FROM cost_tasks c WHERE c.task = e.task AND c.since <= iif(e.ref IS NULL, e.n, (SELECT r.n FROM ledger_entries r WHERE r.id = e.ref))
 	ORDER BY c.since DESC LIMIT 1)`

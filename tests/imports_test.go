@@ -50,7 +50,7 @@ var may = map[string][]string{
 	"server/rest":                   {"billing", "billing/estimate", "billing/focus", "billing/history", "billing/prices", "fault", "logs", "server/api", "strictjson", "task"},
 	"server/rest/resttest":          {"billing", "billing/estimate", "billing/history", "billing/prices", "billing/prices/pricestest", "fault", "logs", "server/api", "server/rest", "task"},
 	"isolation/isolationtest/probe": {},
-	"client":                        {"billing", "billing/estimate", "billing/prices", "fault", "logs", "server/api", "task"},
+	"client":                        {"billing", "billing/estimate", "billing/focus", "billing/prices", "fault", "logs", "server/api", "task"},
 }
 
 // free lists the folders that may import everything: they tie things together or

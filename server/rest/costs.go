@@ -25,6 +25,10 @@ type Costs interface {
 	// page, "" if there is none.
 	Costs(ctx context.Context, q billing.CostQuery, limit int, token string) (billing.CostReport, error)
 
+	// Chargeback returns what each of what costs can be grouped by has to pay for a
+	// month. Of a closed period it is the same for ever.
+	Chargeback(ctx context.Context, month time.Time, by string) (billing.Chargeback, error)
+
 	// Charges yields the entries of the ledger that are booked in a range, hour by
 	// hour, and within an hour by task and SKU.
 	Charges(ctx context.Context, from, to time.Time) iter.Seq2[billing.Charge, error]
@@ -138,6 +142,34 @@ func (s *server) costs(ctx context.Context, in *costsIn) (*billing.CostReport, e
 		limit = *in.Limit
 	}
 	r, err := s.Costs.Costs(ctx, q, limit, in.NextToken)
+	return &r, err
+}
+
+type chargebackIn struct {
+	Period string `path:"period" doc:"A month, as 2026-10"`
+	By     string `query:"by" doc:"task, family, definition, group, user, account, region or tag:KEY; account if left out"`
+}
+
+// chargeback is the statement for a month.
+func (s *server) chargeback(ctx context.Context, in *chargebackIn) (*billing.Chargeback, error) {
+	month, err := billing.ParsePeriod(in.Period)
+	if err != nil {
+		return nil, err
+	}
+	if in.By == "" {
+		in.By = billing.ByAccount
+	}
+	c, err := s.Costs.Chargeback(ctx, month, in.By)
+	return &c, err
+}
+
+type reconcileIn struct {
+	Stream io.Reader `accept:"text/csv"`
+}
+
+// reconcile compares a bill with the ledger.
+func (s *server) reconcile(ctx context.Context, in *reconcileIn) (*focus.Reconciliation, error) {
+	r, err := focus.Reconcile(in.Stream, func(from, to time.Time) iter.Seq2[billing.Charge, error] { return s.Costs.Charges(ctx, from, to) })
 	return &r, err
 }
 

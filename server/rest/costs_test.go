@@ -46,7 +46,7 @@ func TestCosts(t *testing.T) {
 	for path, field := range map[string]string{
 		"/costs?groupBy=team": "groupBy", "/costs?granularity=WEEKLY": "granularity", "/costs?from=2026-10-02T00:00:00Z&to=2026-10-01T00:00:00Z": "to",
 		"/costs?tag==x": "tag", "/costs?limit=0": "limit", "/costs?colour=red": "colour", "/costs?groupBy=day&granularity=MONTHLY": "groupBy",
-		"/exports/focus.csv?version=1.3": "version", "/exports/cur.csv?version=1.2": "version", "/exports/focus.csv?from=1h&to=5h": "to",
+		"/chargeback/2026-13": "period", "/exports/focus.csv?version=1.3": "version", "/exports/cur.csv?version=1.2": "version", "/exports/focus.csv?from=1h&to=5h": "to",
 	} {
 		rec := httptest.NewRecorder()
 		h.ServeHTTP(rec, request("GET", "/api/v1"+path, ""))
@@ -68,6 +68,10 @@ type asked struct {
 func (a *asked) Costs(_ context.Context, q billing.CostQuery, limit int, _ string) (billing.CostReport, error) {
 	a.q, a.limit = q, limit
 	return billing.CostReport{Groups: []billing.Group{}}, nil
+}
+
+func (a *asked) Chargeback(_ context.Context, month time.Time, by string) (billing.Chargeback, error) {
+	return billing.Chargeback{From: month, By: by}, nil
 }
 
 func (a *asked) Charges(_ context.Context, from, _ time.Time) iter.Seq2[billing.Charge, error] {
@@ -127,5 +131,36 @@ func TestExport(t *testing.T) {
 	a.fails = nil
 	if _, body, err := get("focus.csv"); err != nil || strings.Count(string(body), "\n") != 1 {
 		t.Errorf("without charges the file is %q, %v", body, err)
+	}
+}
+
+// Ensure that a bill of ours is what the ledger says, and that what is no bill is
+// refused.
+func TestReconcile(t *testing.T) {
+	a := &asked{yields: 3}
+	c := resttest.New().Config()
+	c.Log, c.Costs = zap.NewNop(), a
+	h := rest.New(t.Context(), c)
+	rec := httptest.NewRecorder()
+	h.ServeHTTP(rec, request("GET", "/api/v1/exports/cur.csv", ""))
+	post := func(body string) *httptest.ResponseRecorder {
+		r := request("POST", "/api/v1/reconcile", body)
+		r.Header.Set("Content-Type", api.CSV)
+		rec := httptest.NewRecorder()
+		h.ServeHTTP(rec, r)
+		return rec
+	}
+	answer := post(rec.Body.String())
+	var got struct{ Equal, Different, OnlyHere, OnlyThere int }
+	if err := json.Unmarshal(answer.Body.Bytes(), &got); err != nil || answer.Code != http.StatusOK || got.Equal != 3 || got.Different+got.OnlyHere+got.OnlyThere != 0 {
+		t.Errorf("%d %s", answer.Code, answer.Body)
+	}
+	if answer := post("a,b\n"); answer.Code != http.StatusBadRequest {
+		t.Errorf("%d %s", answer.Code, answer.Body)
+	}
+	c.MaxImport = 10
+	h = rest.New(t.Context(), c)
+	if answer := post(rec.Body.String()); answer.Code != http.StatusRequestEntityTooLarge {
+		t.Errorf("%d %s", answer.Code, answer.Body)
 	}
 }

@@ -258,6 +258,8 @@ func (s *server) operations() []operation {
 		call(s, "GET", "/tasks/:id/estimate", "Compare what a task was expected to cost with what it costs", 200, s.accuracy),
 		call(s, "POST", "/estimates", "Estimate what a definition, a compose file or a Terraform plan will cost", 200, s.estimate),
 		call(s, "GET", "/costs", "Sum up what was charged", 200, s.costs),
+		call(s, "GET", "/chargeback/:period", "Say what each account, team or the like has to pay for a month", 200, s.chargeback),
+		call(s, "POST", "/reconcile", "Compare a FOCUS or Cost and Usage Report CSV with the ledger, line by line", 200, s.reconcile),
 		file(s, "/exports/focus.csv", "Export what was charged as FOCUS, CSV", api.CSV, s.focusCSV),
 		file(s, "/exports/focus.parquet", "Export what was charged as FOCUS, Parquet", api.Parquet, s.focusParquet),
 		file(s, "/exports/cur.csv", "Export what was charged with the columns of AWS's Cost and Usage Report 2.0", api.CSV, s.curCSV),

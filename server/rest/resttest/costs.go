@@ -3,6 +3,7 @@ package resttest
 import (
 	"cmp"
 	"context"
+	"errors"
 	"iter"
 	"maps"
 	"slices"
@@ -88,4 +89,16 @@ func keyOf(c billing.Charge, by string) string {
 		billing.ByTask: string(c.Task), billing.ByFamily: c.Facts.Family(), billing.ByDefinition: c.Facts.Definition, billing.ByGroup: c.Facts.Group,
 		billing.ByUser: c.Facts.StartedBy, billing.ByAccount: c.Facts.Account, billing.BySKU: string(c.SKU), billing.ByRegion: c.Facts.Region,
 	}[by]
+}
+
+// Chargeback is of an open period, without lines.
+func (f *Fake) Chargeback(ctx context.Context, month time.Time, by string) (billing.Chargeback, error) {
+	q := billing.CostQuery{From: month, To: month.AddDate(0, 1, 0), Granularity: billing.Total, GroupBy: []string{by}}
+	c := billing.Chargeback{Period: month.Format("2006-01"), From: q.From, To: q.To, Status: billing.PeriodOpen, By: by, Currency: "USD"}
+	r, err := f.Costs(ctx, q, 0, "")
+	for _, g := range r.Groups {
+		c.Statements = append(c.Statements, billing.Statement{Key: g.Keys[0], Lines: []billing.StatementLine{}, Cost: g.Cost})
+	}
+	c.Total = r.Total
+	return c, errors.Join(err, c.Seal())
 }
