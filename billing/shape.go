@@ -41,10 +41,10 @@ func (s Shape) Reserved() []Reservation {
 	return Reserved(t)
 }
 
-// Charge returns what size of k costs at r over d, which must not be negative:
+// ChargeFor returns what size of k costs at r over d, which must not be negative:
 // size × r × hours, rounded half to even to a nano-dollar. It panics beyond 9.2
 // billion USD.
-func Charge(k SKU, size int64, r Rate, d time.Duration) Money { return charge(k, size, r, d) }
+func ChargeFor(k SKU, size int64, r Rate, d time.Duration) Money { return charge(k, size, r, d) }
 
 // Quantity returns size × d in unit-hours of k with ten decimals, as AWS bills
 // do.

@@ -80,7 +80,7 @@ func Price(s billing.Shape, list billing.PriceList, t Times) (Cost, error) {
 		}
 		var from time.Duration
 		for _, end := range ends { // Differences of running totals, as in the ledger.
-			total := billing.Charge(r.SKU, r.Size, rate, end.at)
+			total := billing.ChargeFor(r.SKU, r.Size, rate, end.at)
 			if end.at > from {
 				l.Parts = append(l.Parts, Part{For: end.part, Seconds: billing.Seconds(end.at - from), Amount: total - l.Amount})
 			}
@@ -104,7 +104,7 @@ func over(s billing.Shape, list billing.PriceList, d time.Duration) (billing.Mon
 		if err != nil {
 			return 0, err
 		}
-		total += billing.Charge(r.SKU, r.Size, rate, d)
+		total += billing.ChargeFor(r.SKU, r.Size, rate, d)
 	}
 	return total, nil
 }
