@@ -175,10 +175,10 @@ var focusColumns = []column{
 	{name: "SubAccountName", append: accountID},
 	{name: "Tags", kind: object, append: tags},
 
-	{name: "x_EntryIds", append: entries},
 	{name: "x_ExactCost", append: amount},
 	{name: "x_ExactQuantity", append: seconds},
 	{name: "x_Group", append: func(b []byte, c *cells) []byte { return appendASCII(b, c.Facts.Group) }},
+	{name: "x_LedgerEntryIds", append: entries},
 	{name: "x_PriceList", append: func(b []byte, c *cells) []byte { return appendASCII(b, c.PriceList) }},
 	{name: "x_ReservedQuantity", kind: number, append: reserved},
 	{name: "x_StartedBy", append: func(b []byte, c *cells) []byte { return appendASCII(b, c.Facts.StartedBy) }},
