@@ -39,10 +39,13 @@ func (c *Client) Deregister(ctx context.Context, name string) (task.Definition, 
 	return d, err
 }
 
-// TagDefinition replaces the tags of a revision.
+// TagDefinition replaces the tags of a revision; none takes all away.
 func (c *Client) TagDefinition(ctx context.Context, name string, tags []task.Tag) (task.Definition, error) {
 	var d task.Definition
 	path := "/task-definitions/" + url.PathEscape(name) + "/tags"
+	if tags == nil {
+		tags = []task.Tag{} // null would be no list
+	}
 	err := c.call(ctx, request{method: "PUT", path: path, body: api.TagList{Tags: tags}}, &d)
 	return d, err
 }

@@ -72,6 +72,9 @@ func TestCalls(t *testing.T) {
 	if got, err := c.TagDefinition(ctx, "hello:1", []task.Tag{{Key: "a", Value: "b"}}); err != nil || len(got.Tags) != 1 {
 		t.Errorf("TagDefinition = %v, %v", got.Tags, err)
 	}
+	if got, err := c.TagDefinition(ctx, "hello:1", nil); err != nil || len(got.Tags) != 0 {
+		t.Errorf("TagDefinition with none = %v, %v", got.Tags, err)
+	}
 	sent := run(t, c)
 	if p, err := c.Preview(ctx, api.RunRequest{TaskDefinition: []byte(`"hello"`)}); err != nil || p.Quote == nil {
 		t.Errorf("Preview = %v, %v", p, err)

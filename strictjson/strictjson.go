@@ -24,7 +24,9 @@ import (
 const maxDepth = 64
 
 // Unmarshal decodes the one JSON value in data into v, which must be a pointer.
-// Fields are matched by their json tags. null means absent, as in the AWS APIs.
+// Fields are matched by their json tags. A field that is null is absent, as in the AWS
+// APIs; null alone is not a value: it would leave all of v as it is, as an empty object
+// would.
 // Types that encoding/json decodes by a method of their own (time.Time,
 // json.RawMessage) are decoded so.
 func Unmarshal(data []byte, v any) error {
@@ -35,7 +37,14 @@ func Unmarshal(data []byte, v any) error {
 		if _, more := d.Token(); !errors.Is(more, io.EOF) {
 			return fault.New(fault.Invalid, "there is more after the end of the JSON value, at %s", position(data, d.InputOffset()))
 		}
-		return assign("", tree, reflect.ValueOf(v).Elem())
+		out := reflect.ValueOf(v).Elem()
+		if tree == nil {
+			if out.Kind() == reflect.Slice {
+				return fault.New(fault.Invalid, "must be an array, not null")
+			}
+			return fault.New(fault.Invalid, "must be an object, not null")
+		}
+		return assign("", tree, out)
 	}
 	if fault.KindOf(err) != fault.Internal {
 		return err

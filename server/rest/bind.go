@@ -4,6 +4,7 @@ import (
 	"encoding"
 	"fmt"
 	"io"
+	"net/http"
 	"reflect"
 	"slices"
 	"strconv"
@@ -21,7 +22,7 @@ import (
 //	minimum:"1" maximum:"100" enum:"a,b" required:"true"  what values it may have
 //
 // A field called Body is decoded from JSON. An io.Reader with the tag accept,
-// which lists media types, is the body as it comes.
+// which lists media types, is the body as it comes. A struct with neither takes no body.
 type plan struct {
 	of     reflect.Type
 	params []param
@@ -119,7 +120,7 @@ func (s *server) bind(c *gin.Context, p *plan, in any) error {
 		v.FieldByIndex(p.bodyAt).Set(reflect.ValueOf(io.Reader(body)))
 		return nil
 	case p.body == nil:
-		return nil
+		return s.bindNothing(c)
 	}
 	body, err := s.readBody(c, p.must)
 	if err != nil || body == nil {
@@ -129,6 +130,21 @@ func (s *server) bind(c *gin.Context, p *plan, in any) error {
 		return d.decode(body)
 	}
 	return strictjson.Unmarshal(body, v.FieldByIndex(p.bodyAt).Addr().Interface())
+}
+
+// bindNothing refuses whatever the body of a request asks of an operation that takes
+// none: who says how something is to be done must not have it done otherwise. No body
+// and an empty object ask nothing. The body of a GET has no meaning (RFC 9110, section
+// 9.3.1) and is not read.
+func (s *server) bindNothing(c *gin.Context) error {
+	if c.Request.Method == http.MethodGet {
+		return nil
+	}
+	body, err := s.readBody(c, false)
+	if err != nil || body == nil {
+		return err
+	}
+	return strictjson.Unmarshal(body, &struct{}{})
 }
 
 // known refuses query parameters that the operation does not have: a misspelt

@@ -85,10 +85,13 @@ func (s *server) tagDefinition(ctx context.Context, in *tagDefinitionIn) (*task.
 	if !namesRevision(in.Name) {
 		return nil, errNoRevision(in.Name)
 	}
+	if in.Body.Tags == nil {
+		return nil, fault.At("tags", "it is missing; an empty list takes all tags away")
+	}
 	if err := task.ValidateTags(in.Body.Tags); err != nil {
 		return nil, err
 	}
-	d, err := s.Definitions.SetDefinitionTags(ctx, in.Name, some(in.Body.Tags))
+	d, err := s.Definitions.SetDefinitionTags(ctx, in.Name, in.Body.Tags)
 	return &d, err
 }
 

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"berth/server/api"
+	"berth/task"
 )
 
 // Ensure bad input is refused with the path of the field, and leaves no trace.
@@ -62,6 +63,9 @@ func TestBadInput(t *testing.T) {
 		{"unknown task", "GET", "/tasks/" + first, ``, 404, "", ""},
 		{"stop the unknown", "POST", "/tasks/" + first + "/stop", `{}`, 404, "", ""},
 		{"long reason", "POST", "/tasks/" + first + "/stop", `{"reason":"` + long + `"}`, 400, "reason", "255"},
+		{"interrupt with a wish", "POST", "/tasks/" + first + "/interrupt", `{"foo":1}`, 400, "foo", "unknown field"},
+		{"interrupt with nonsense", "POST", "/tasks/" + first + "/interrupt", `{ nonsense`, 400, "", "not JSON"},
+		{"interrupt with a list", "POST", "/tasks/" + first + "/interrupt", `[]`, 400, "", "must be an object"},
 		{"logs of the unknown", "GET", "/tasks/" + first + "/logs", ``, 404, "", ""},
 		{"odd stream", "GET", "/tasks/" + first + "/logs?stream=stdin", ``, 400, "stream", ""},
 		{"odd since", "GET", "/tasks/" + first + "/logs?since=yesterday", ``, 400, "since", ""},
@@ -89,6 +93,89 @@ func TestBadInput(t *testing.T) {
 			w.leavesNoTrace(t)
 		})
 	}
+}
+
+// Ensure null is no body: it would say nothing, and so replace what is there by nothing.
+func TestNullBody(t *testing.T) {
+	w := newWorld(t)
+	w.run(t, `{"taskDefinition":`+hello+`}`)
+	w.call("PUT", "/task-definitions/hello:1/tags", `{"tags":[{"key":"a","value":"b"}]}`)
+	w.call("PUT", "/security-groups/web", `{"ipPermissions":[{"ipProtocol":"tcp","fromPort":80,"toPort":80,"ipRanges":[{"cidrIp":"10.0.0.0/8"}]}]}`)
+	before := w.everything()
+	for _, tt := range []struct{ method, path, body, field, detail string }{
+		{"POST", "/task-definitions", `null`, "", "must be an object"},
+		{"PUT", "/task-definitions/hello:1/tags", `null`, "", "must be an object"},
+		{"PUT", "/task-definitions/hello:1/tags", `{"tags":null}`, "tags", "missing"},
+		{"PUT", "/task-definitions/hello:1/tags", `{}`, "tags", "missing"},
+		{"POST", "/tasks", `null`, "", "must be an object"},
+		{"POST", "/tasks/" + first + "/stop", `null`, "", "must be an object"},
+		{"PUT", "/security-groups/web", `null`, "", "must be an object"},
+		{"PUT", "/security-groups/web", ` null `, "", "must be an object"},
+		{"POST", "/images/pull", `null`, "", "must be an object"},
+		{"POST", "/price-lists", `null`, "", "must be an object"},
+		{"POST", "/price-lists/use", `null`, "", "must be an object"},
+		{"POST", "/price-lists/us-east-1/activate", `null`, "", "must be an object"},
+	} {
+		rec := w.call(tt.method, tt.path, tt.body)
+		p := decode[api.Fault](t, rec)
+		if rec.Code != http.StatusBadRequest || p.Field != tt.field || !strings.Contains(p.Detail, tt.detail) {
+			t.Errorf("%s %s with %s: %d %s, want 400, field %q, detail with %q", tt.method, tt.path, tt.body, rec.Code, rec.Body, tt.field, tt.detail)
+		}
+	}
+	if after := w.everything(); after != before {
+		t.Errorf("something happened: %s, before it %s", after, before)
+	}
+	if rec := w.call("PUT", "/task-definitions/hello:1/tags", `{"tags":[]}`); rec.Code != http.StatusOK {
+		t.Errorf("take all tags away: %d %s", rec.Code, rec.Body)
+	}
+}
+
+// Ensure that who asks for something in the body of a call that takes none is told so
+// before anything happens, and that an empty one asks nothing.
+func TestUnwantedBody(t *testing.T) {
+	for _, tt := range []struct{ method, path string }{
+		{"POST", "/tasks/" + first + "/interrupt"},
+		{"DELETE", "/task-definitions/hello:1"},
+		{"DELETE", "/security-groups/web"},
+		{"DELETE", "/images/docker.io/library/used:latest"},
+		{"POST", "/images/collect"},
+		{"DELETE", "/secrets/prod/db"},
+	} {
+		w := newWorld(t)
+		w.call("POST", "/tasks", `{"taskDefinition":`+hello+`,"capacityProviderStrategy":[{"capacityProvider":"FARGATE_SPOT","weight":1}]}`)
+		w.call("PUT", "/security-groups/web", `{}`)
+		w.SetImages(task.Image{Name: "docker.io/library/used:latest"})
+		if _, err := w.PutSecret(t.Context(), "prod/db", []byte("x")); err != nil {
+			t.Fatal(err)
+		}
+		before := w.everything()
+		for body, field := range map[string]string{`{"foo":{"bar":1}}`: "foo", `{ nonsense`: "", `[]`: "", `null`: "", `{} {}`: ""} {
+			rec := w.call(tt.method, tt.path, body)
+			if rec.Code != http.StatusBadRequest || decode[api.Fault](t, rec).Field != field {
+				t.Errorf("%s %s with %s: %d %s", tt.method, tt.path, body, rec.Code, rec.Body)
+			}
+		}
+		r := request(tt.method, api.Base+tt.path, `force=true`)
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		if rec := w.serve(r); rec.Code != http.StatusUnsupportedMediaType {
+			t.Errorf("%s %s with a form: %d %s", tt.method, tt.path, rec.Code, rec.Body)
+		}
+		if after := w.everything(); after != before {
+			t.Errorf("%s %s happened", tt.method, tt.path)
+		}
+		if rec := w.call(tt.method, tt.path, `{}`); rec.Code >= 300 {
+			t.Errorf("%s %s with an empty object: %d %s", tt.method, tt.path, rec.Code, rec.Body)
+		}
+	}
+}
+
+// everything is what a call can change.
+func (w *world) everything() string {
+	var all strings.Builder
+	for _, path := range []string{"/tasks", "/task-definitions?status=ACTIVE", "/security-groups", "/images", "/secrets", "/price-lists"} {
+		all.WriteString(w.call("GET", path, "").Body.String())
+	}
+	return all.String()
 }
 
 // Ensure HTTP's own refusals are problems too.

@@ -124,16 +124,15 @@ func (f *Fake) prepare(r task.Run, d task.Definition) ([]task.Task, error) {
 	if d.Status != task.Active {
 		return nil, fault.At("taskDefinition", "TaskDefinition is inactive")
 	}
-	var all []task.Task
-	for i := range max(1, r.Count) {
-		t, err := task.New(d, r, f.Realm, task.ID(fmt.Sprintf("%032x", len(f.order)+i+1)), f.instant())
-		if err != nil {
-			return nil, err
-		}
+	n := len(f.order)
+	all, err := task.Tasks(d, r, f.Realm, func() task.ID { n++; return task.ID(fmt.Sprintf("%032x", n)) }, f.instant())
+	if err != nil {
+		return nil, err
+	}
+	for _, t := range all {
 		if s := t.Size(); s.CPU > f.Largest.CPU || s.Memory > f.Largest.Memory {
 			return nil, fault.New(fault.Exhausted, "RESOURCE:CPU: the host has %s", f.Largest)
 		}
-		all = append(all, t)
 	}
 	return all, nil
 }
