@@ -20,11 +20,11 @@ const ReasonInterrupted = "Your Spot Task was interrupted."
 // CapacityProviderStrategyItem).
 type CapacityProvider struct {
 	Name   string `json:"capacityProvider"`
-	Weight int    `json:"weight,omitempty"` // 0 to 1000: its share among the others
+	Weight int    `json:"weight,omitempty"` // 0 to 1000: its share among the others; one of a strategy has more than 0
 	Base   int    `json:"base,omitempty"`   // 0 to 100,000: so many it gets before the others; for one provider only
 }
 
-// Limits of a strategy (ECS API, CapacityProviderStrategyItem).
+// Limits of a strategy (ECS API, CapacityProviderStrategyItem). An empty one is none.
 const (
 	maxProviders = 20
 	maxWeight    = 1000
@@ -65,7 +65,7 @@ func (r Run) validateCapacity() error {
 	switch {
 	case bases > 1:
 		return fault.At(field, "Only one capacity provider in a capacity provider strategy can have a base defined.")
-	case len(r.Providers) > 1 && weights == 0:
+	case len(r.Providers) > 0 && weights == 0:
 		return fault.At(field, "There are no capacity providers in the capacity provider strategy with a weight value greater than zero")
 	}
 	return nil

@@ -35,16 +35,35 @@ func TestProviders(t *testing.T) {
 	if got := Share(nil, 2); !slices.Equal(got, []string{"", ""}) {
 		t.Errorf("without a strategy: %q", got)
 	}
-	if got := Share([]CapacityProvider{{Name: Spot}}, 2); !slices.Equal(got, []string{Spot, Spot}) {
-		t.Errorf("one provider without a weight: %q", got)
+}
+
+// Ensure a strategy that gives no provider a share is refused, and that an empty one is
+// none: tasks run on demand, and beside a launch type.
+func TestNoWeight(t *testing.T) {
+	const text = "There are no capacity providers in the capacity provider strategy with a weight value greater than zero"
+	for _, none := range [][]CapacityProvider{
+		{{Name: Spot}}, {{Name: Spot}, {Name: OnDemand}}, {{Name: OnDemand, Base: 2}}, {{Name: Spot, Base: 1}, {Name: OnDemand}},
+	} {
+		err := (Run{Definition: "d", Providers: none}).Validate()
+		if fault.KindOf(err) != fault.Invalid || fault.FieldOf(err) != "capacityProviderStrategy" || fault.Message(err) != text {
+			t.Errorf("%+v: %v", none, err)
+		}
+	}
+	for _, empty := range [][]CapacityProvider{nil, {}} {
+		r := Run{Definition: "d", LaunchType: "FARGATE", Providers: empty}
+		if err := r.Validate(); err != nil {
+			t.Errorf("%#v: %v", empty, err)
+		}
+		if got := Share(r.Providers, 1); !slices.Equal(got, []string{""}) {
+			t.Errorf("%#v: runs on %q", empty, got)
+		}
 	}
 }
 
 func TestStrategyIsRefused(t *testing.T) {
 	for text, r := range map[string]Run{
-		"Specifying both a launch type": {LaunchType: "FARGATE", Providers: []CapacityProvider{{Name: Spot}}},
+		"Specifying both a launch type": {LaunchType: "FARGATE", Providers: []CapacityProvider{{Name: Spot, Weight: 1}}},
 		"was not found":                 {Providers: []CapacityProvider{{Name: "EC2"}}},
-		"weight value greater than":     {Providers: []CapacityProvider{{Name: Spot}, {Name: OnDemand}}},
 		"can have a base":               {Providers: []CapacityProvider{{Name: Spot, Weight: 1, Base: 1}, {Name: OnDemand, Base: 1}}},
 		"is there twice":                {Providers: []CapacityProvider{{Name: Spot, Weight: 1}, {Name: Spot, Weight: 1}}},
 		"from 0 to 1000":                {Providers: []CapacityProvider{{Name: Spot, Weight: 1001}}},

@@ -398,7 +398,7 @@ func crashes(t *testing.T, seed uint64) {
 			app.DependsOn = []task.Dependency{{Container: "db", Condition: task.DependHealthy}}
 			ids = append(ids, h.submit(run, db, app).ID)
 		case p == 39:
-			run.Providers = []task.CapacityProvider{{Name: task.Spot}}
+			run.Providers = []task.CapacityProvider{{Name: task.Spot, Weight: 1}}
 			id := h.submit(run, main("ignore", "TERM")).ID
 			ids = append(ids, id)
 			if _, err := h.runner.Interrupt(t.Context(), id); err != nil && fault.KindOf(err) != fault.Unavailable {

@@ -16,7 +16,7 @@ func TestInterruption(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHost(t, nil)
 		spot := func(command ...string) task.ID {
-			return h.submit(task.Run{Providers: []task.CapacityProvider{{Name: task.Spot}}}, main(command...)).ID
+			return h.submit(task.Run{Providers: []task.CapacityProvider{{Name: task.Spot, Weight: 1}}}, main(command...)).ID
 		}
 		stubborn, absent, heedful := spot("ignore", "TERM"), spot("ignore", "TERM"), spot("trap", "TERM", "50s")
 		own := h.submit(task.Run{}, main("sleep", "1h")).ID

@@ -64,7 +64,7 @@ type RunRequest struct {
 	Overrides      *task.Overrides `json:"overrides,omitempty" doc:"What these tasks change in their definition"`
 
 	LaunchType               string                  `json:"launchType,omitempty" enum:"FARGATE" doc:"Not beside capacityProviderStrategy"`
-	CapacityProviderStrategy []task.CapacityProvider `json:"capacityProviderStrategy,omitempty" doc:"Which share of the tasks runs on FARGATE and which on FARGATE_SPOT; all on demand if left out"`
+	CapacityProviderStrategy []task.CapacityProvider `json:"capacityProviderStrategy,omitempty" doc:"Which share of the tasks runs on FARGATE and which on FARGATE_SPOT; all on demand if left out or empty; one has a weight above 0"`
 
 	NetworkConfiguration *task.NetworkConfiguration `json:"networkConfiguration,omitempty" doc:"Security groups of these tasks, and whether this host publishes their ports"`
 

@@ -202,7 +202,7 @@ func TestNothingIsLeft(t *testing.T) {
 func anything(rnd *rand.Rand) (kind, request string) {
 	run := func(definition, more string) string { return `{"taskDefinition":` + definition + more }
 	const open = `,"networkConfiguration":{"awsvpcConfiguration":{"securityGroups":["open"],"assignPublicIp":"ENABLED"}}`
-	const spot = `,"capacityProviderStrategy":[{"capacityProvider":"FARGATE_SPOT"}]`
+	const spot = `,"capacityProviderStrategy":[{"capacityProvider":"FARGATE_SPOT","weight":1}]`
 	stop := `,"stopTimeout":2`
 	switch rnd.IntN(11) {
 	case 0:
