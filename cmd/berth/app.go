@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -147,7 +148,9 @@ func explain(err error) string {
 	if errors.As(err, &joined) {
 		lines := make([]string, 0, 4)
 		for _, each := range joined.Unwrap() {
-			lines = append(lines, explain(each))
+			if line := explain(each); !slices.Contains(lines, line) {
+				lines = append(lines, line)
+			}
 		}
 		return strings.Join(lines, "; ")
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strconv"
@@ -290,30 +291,27 @@ func (a *app) stopCommand() *cobra.Command {
 	var reason string
 	var waits bool
 	c := &cobra.Command{
-		Use:               "stop TASK...",
-		Short:             "Stop tasks",
-		Long:              "Stop tasks: their containers get their image's STOPSIGNAL, and after their stopTimeout SIGKILL.",
+		Use:   "stop TASK...",
+		Short: "Stop tasks",
+		Long: "Stop tasks: their containers get their image's STOPSIGNAL, and after their stopTimeout SIGKILL.\n" +
+			"All are asked, also if one of them cannot be stopped, before any is waited for.",
 		Args:              cobra.MinimumNArgs(1),
 		ValidArgsFunction: a.completeTasks,
 		RunE: func(c *cobra.Command, args []string) error {
-			var stopped []task.Task
-			for _, id := range args {
-				t, err := a.client().Stop(c.Context(), id, reason)
-				if err != nil {
-					return err
-				}
-				if waits {
-					if t, err = a.await(c.Context(), t); err != nil {
-						return err
+			stopped, failed := askEach(args, func(id string) (task.Task, error) { return a.client().Stop(c.Context(), id, reason) })
+			if waits {
+				asked := stopped
+				stopped = nil
+				for _, t := range asked {
+					t, err := a.await(c.Context(), t)
+					if err != nil {
+						failed = append(failed, err)
+						continue
 					}
+					stopped = append(stopped, t)
 				}
-				stopped = append(stopped, t)
 			}
-			return a.print(stopped, func(w io.Writer) {
-				for _, t := range stopped {
-					fmt.Fprintln(w, t.ID)
-				}
-			})
+			return a.printIDs(stopped, failed)
 		},
 	}
 	c.Flags().StringVar(&reason, "reason", "", "why, shown as the task's stoppedReason")
@@ -331,21 +329,35 @@ func (a *app) interruptCommand() *cobra.Command {
 		Args:              cobra.MinimumNArgs(1),
 		ValidArgsFunction: a.completeTasks,
 		RunE: func(c *cobra.Command, args []string) error {
-			var all []task.Task
-			for _, id := range args {
-				t, err := a.client().Interrupt(c.Context(), id)
-				if err != nil {
-					return err
-				}
-				all = append(all, t)
-			}
-			return a.print(all, func(w io.Writer) {
-				for _, t := range all {
-					fmt.Fprintln(w, t.ID)
-				}
-			})
+			return a.printIDs(askEach(args, func(id string) (task.Task, error) { return a.client().Interrupt(c.Context(), id) }))
 		},
 	}
+}
+
+// askEach asks the same of tasks, one after another, and returns those that took it and
+// what the others said. None waits for the end of another.
+func askEach(ids []string, ask func(id string) (task.Task, error)) (taken []task.Task, failed []error) {
+	for _, id := range ids {
+		t, err := ask(id)
+		if err != nil {
+			failed = append(failed, err)
+			continue
+		}
+		taken = append(taken, t)
+	}
+	return taken, failed
+}
+
+// printIDs prints the IDs of tasks, if there are any, and returns what failed with others.
+func (a *app) printIDs(tasks []task.Task, failed []error) error {
+	if len(tasks) > 0 {
+		failed = append(failed, a.print(tasks, func(w io.Writer) {
+			for _, t := range tasks {
+				fmt.Fprintln(w, t.ID)
+			}
+		}))
+	}
+	return errors.Join(failed...)
 }
 
 // await waits until t has stopped.

@@ -318,21 +318,30 @@ func ownStateDir(dir string) bool {
 	return err == nil && strings.Count(dir, "/") > 1
 }
 
-// stopAll stops every task and waits until all have stopped.
+// stopAll asks every task once to stop, and waits until all have stopped. What one says
+// keeps it from none of the others.
 func (a *app) stopAll(ctx context.Context, patience time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
+	var failed []error
 	var stopping []task.ID
+	met := make(map[task.ID]bool) // A task that stops is met again in the states that it comes to.
 	for _, status := range task.Statuses {
 		if status.Final() {
 			continue
 		}
 		for t, err := range a.client().Tasks(ctx, clientTasks(status)) {
 			if err != nil {
-				return err
+				failed = append(failed, err)
+				break
 			}
+			if met[t.ID] {
+				continue
+			}
+			met[t.ID] = true
 			if _, err := a.client().Stop(ctx, string(t.ID), downReason); err != nil {
-				return err
+				failed = append(failed, err)
+				continue
 			}
 			stopping = append(stopping, t.ID)
 		}
@@ -343,9 +352,9 @@ func (a *app) stopAll(ctx context.Context, patience time.Duration) error {
 	for _, id := range stopping {
 		for _, err := range a.client().Watch(ctx, string(id)) {
 			if err != nil {
-				return err
+				failed = append(failed, err)
 			}
 		}
 	}
-	return nil
+	return errors.Join(failed...)
 }
