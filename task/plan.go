@@ -33,7 +33,8 @@ type ContainerPlan struct {
 	Sysctls                map[string]string
 	Terminal               bool
 	StdinOpen              bool
-	Mounts                 []Mount
+	Mounts                 []Mount     // outer paths before inner ones
+	VolumesFrom            []Inherited // beside Mounts; of two volumes at one path the first counts
 
 	Health  *HealthPlan  // nil: its health is not checked
 	Restart *RestartPlan // nil: when it has ended, that is that
@@ -53,21 +54,20 @@ func (p ContainerPlan) Needs(container string) bool {
 const openFiles = 65535
 
 // Plan returns what to run as the containers of t, a task of d, each after those
-// it depends on.
+// it depends on or takes volumes from.
 func Plan(d Definition, t Task) []ContainerPlan {
-	order, _ := d.order() // A registered definition has one.
+	order, _ := d.order()
 	plans := make([]ContainerPlan, 0, len(order))
 	for _, i := range order {
 		c := d.ContainerDefinitions[i]
 		p := plan(c, t.Overrides.container(c.Name))
-		p.Mounts = d.mountsOf(c)
+		p.Mounts, p.VolumesFrom = d.mountsOf(c)
 		plans = append(plans, p)
 	}
 	return plans
 }
 
 func plan(c ContainerDefinition, o ContainerOverride) ContainerPlan {
-	set := func(b *bool) bool { return b != nil && *b }
 	p := ContainerPlan{
 		Name: c.Name, Essential: c.IsEssential(),
 		EntryPoint: c.EntryPoint, Command: c.Command,
@@ -144,39 +144,42 @@ func merge(lists ...[]KeyValuePair) []string {
 	return env
 }
 
-// order returns the indices of d's containers, each after those it depends on
-// and otherwise as they were written.
-func (d Definition) order() ([]int, error) {
+// order returns the indices of d's containers, each after those it depends on and
+// those whose volumes it takes, and otherwise as they were written. The error is about
+// the first cycle; a registered definition has none.
+func (d Definition) order() (order []int, cycle error) {
 	const visiting, done = 1, 2
-	var order []int
 	state := make([]int, len(d.ContainerDefinitions))
-	var visit func(i int) error
-	visit = func(i int) error {
-		switch state[i] {
-		case done:
-			return nil
-		case visiting:
-			return fault.At(fmt.Sprintf("containerDefinitions[%d].dependsOn", i), "There is a cycle in the container dependencies.")
+	var visit func(i int, field string)
+	follow := func(i int, field, name string) {
+		j := slices.IndexFunc(d.ContainerDefinitions, func(c ContainerDefinition) bool { return c.Name == name })
+		if j >= 0 {
+			visit(j, fmt.Sprintf("containerDefinitions[%d].%s", i, field))
+		}
+	}
+	visit = func(i int, field string) {
+		if state[i] == visiting && cycle == nil {
+			cycle = fault.At(field, "There is a cycle in the container dependencies.")
+		}
+		if state[i] != 0 {
+			return
 		}
 		state[i] = visiting
 		for _, dep := range d.ContainerDefinitions[i].DependsOn {
-			j := slices.IndexFunc(d.ContainerDefinitions, func(c ContainerDefinition) bool { return c.Name == dep.Container })
-			if j >= 0 {
-				if err := visit(j); err != nil {
-					return err
-				}
+			follow(i, "dependsOn", dep.Container)
+		}
+		for _, from := range d.ContainerDefinitions[i].VolumesFrom {
+			if from.SourceContainer != d.ContainerDefinitions[i].Name { // validateVolumes says it better.
+				follow(i, "volumesFrom", from.SourceContainer)
 			}
 		}
 		state[i] = done
 		order = append(order, i)
-		return nil
 	}
 	for i := range d.ContainerDefinitions {
-		if err := visit(i); err != nil {
-			return nil, err
-		}
+		visit(i, "")
 	}
-	return order, nil
+	return order, cycle
 }
 
 // validateOrder checks what containers wait for in one another.

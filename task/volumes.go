@@ -126,44 +126,94 @@ func (d Definition) mounts(volume string) bool {
 	return false
 }
 
-// mountsOf returns what to mount into a container, outer paths before inner ones.
-// Of two at one path its own counts more than one from another container.
-func (d Definition) mountsOf(c ContainerDefinition) []Mount {
-	set := func(b *bool) bool { return b != nil && *b }
-	var all []Mount
-	add := func(m Mount) {
-		m.Path = path.Clean(m.Path)
-		if !slices.ContainsFunc(all, func(other Mount) bool { return other.Path == m.Path }) {
-			all = append(all, m)
-		}
-	}
-	point := func(m MountPoint, readOnly *bool) {
-		mount := Mount{Path: m.ContainerPath, Volume: m.SourceVolume, ReadOnly: set(m.ReadOnly) || set(readOnly)}
-		i := slices.IndexFunc(d.Volumes, func(v Volume) bool { return v.Name == m.SourceVolume })
-		if i >= 0 && d.Volumes[i].EFS != nil {
-			mount.FileSystem, mount.Root = d.Volumes[i].EFS.FileSystemID, path.Clean("/"+d.Volumes[i].EFS.RootDirectory)
-		}
-		add(mount)
-	}
-	for _, m := range c.MountPoints {
-		point(m, nil)
-	}
+// Inherited says that a container also has the volumes that the image of another one
+// declares, wherever it has nothing of its own.
+type Inherited struct {
+	Container string
+	ReadOnly  bool
+}
+
+// mounting finds out what containers get of one another, each once: a definition may
+// name one container many times, on many ways.
+type mounting struct {
+	d     Definition
+	known map[string]*inheritance
+}
+
+// inheritance is what a container has and passes on. Of two mounts at one path, and of
+// two entries for one container, the first one counts, and there is no second.
+type inheritance struct {
+	mounts []Mount     // of volumes: memory is not passed on
+	images []Inherited // others that it has volumes of images from
+}
+
+// mountsOf returns what to mount into a container, outer paths before inner ones, and
+// whose images' volumes it gets. As with Docker, a container that takes the volumes of
+// another one gets what that one took itself, read-only if any on the way says so. Of two
+// at one path its own counts more than one from another container, and that of a later
+// entry of volumesFrom more than that of an earlier one.
+func (d Definition) mountsOf(c ContainerDefinition) ([]Mount, []Inherited) {
+	got := mounting{d, make(map[string]*inheritance)}.of(c)
+	all := got.mounts
 	if c.LinuxParameters != nil {
 		for _, t := range c.LinuxParameters.Tmpfs {
-			add(Mount{Path: t.ContainerPath, Size: t.Size, Options: t.MountOptions})
-		}
-	}
-	for _, f := range c.VolumesFrom {
-		source := d.container(f.SourceContainer)
-		if source == nil {
-			continue // It was refused when the definition was registered.
-		}
-		for _, m := range source.MountPoints {
-			point(m, f.ReadOnly)
+			m := Mount{Path: path.Clean(t.ContainerPath), Size: t.Size, Options: t.MountOptions}
+			all = append(slices.DeleteFunc(all, func(other Mount) bool { return other.Path == m.Path }), m)
 		}
 	}
 	slices.SortStableFunc(all, func(a, b Mount) int {
 		return cmp.Compare(strings.Count(a.Path, "/"), strings.Count(b.Path, "/"))
 	})
-	return all
+	return all, got.images
 }
+
+func (m mounting) of(c ContainerDefinition) *inheritance {
+	if known := m.known[c.Name]; known != nil {
+		return known // In a cycle, which is refused when a definition is registered, what there is so far.
+	}
+	got := new(inheritance)
+	m.known[c.Name] = got
+	for _, p := range c.MountPoints {
+		got.mount(m.d.mount(p))
+	}
+	for _, f := range slices.Backward(c.VolumesFrom) {
+		source := m.d.container(f.SourceContainer)
+		if source == nil {
+			continue // So is this.
+		}
+		from, readOnly := m.of(*source), set(f.ReadOnly)
+		for _, mount := range from.mounts {
+			mount.ReadOnly = mount.ReadOnly || readOnly
+			got.mount(mount)
+		}
+		got.image(Inherited{source.Name, readOnly})
+		for _, i := range from.images {
+			got.image(Inherited{i.Container, i.ReadOnly || readOnly})
+		}
+	}
+	return got
+}
+
+func (i *inheritance) mount(m Mount) {
+	if !slices.ContainsFunc(i.mounts, func(other Mount) bool { return other.Path == m.Path }) {
+		i.mounts = append(i.mounts, m)
+	}
+}
+
+func (i *inheritance) image(from Inherited) {
+	if !slices.ContainsFunc(i.images, func(other Inherited) bool { return other.Container == from.Container }) {
+		i.images = append(i.images, from)
+	}
+}
+
+// mount is what a mount point says.
+func (d Definition) mount(p MountPoint) Mount {
+	m := Mount{Path: path.Clean(p.ContainerPath), Volume: p.SourceVolume, ReadOnly: set(p.ReadOnly)}
+	i := slices.IndexFunc(d.Volumes, func(v Volume) bool { return v.Name == p.SourceVolume })
+	if i >= 0 && d.Volumes[i].EFS != nil {
+		m.FileSystem, m.Root = d.Volumes[i].EFS.FileSystemID, path.Clean("/"+d.Volumes[i].EFS.RootDirectory)
+	}
+	return m
+}
+
+func set(b *bool) bool { return b != nil && *b }

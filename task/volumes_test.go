@@ -1,7 +1,10 @@
 package task
 
 import (
+	"fmt"
 	"reflect"
+	"slices"
+	"strings"
 	"testing"
 
 	"berth/fault"
@@ -25,13 +28,93 @@ func TestMountsOf(t *testing.T) {
 	for name, want := range map[string][]Mount{
 		"one": {{Path: "/x", Volume: "b", ReadOnly: true}, {Path: "/x/y", Volume: "a"}},
 		"two": {
-			{Path: "/x", Volume: "b", ReadOnly: true}, {Path: "/t", Volume: "a"},
+			{Path: "/t", Volume: "a"}, {Path: "/x", Volume: "b", ReadOnly: true},
 			{Path: "/x/y", Volume: "b"}, {Path: "/x/y/z", Size: 3, Options: []string{"exec"}},
 		},
 		"three": {{Path: "/t", Volume: "a"}},
 	} {
-		if got := d.mountsOf(*d.container(name)); !reflect.DeepEqual(got, want) {
+		if got, _ := d.mountsOf(*d.container(name)); !reflect.DeepEqual(got, want) {
 			t.Errorf("%s: got %+v, want %+v", name, got, want)
+		}
+	}
+}
+
+// Ensure what a container takes from another one it passes on, also to those who come by
+// it on several ways, and that it is made first.
+func TestVolumesFromOthers(t *testing.T) {
+	yes := true
+	from := func(all ...string) (out []VolumeFrom) {
+		for _, name := range all {
+			plain, readOnly := strings.CutSuffix(name, ":ro")
+			f := VolumeFrom{SourceContainer: plain}
+			if readOnly {
+				f.ReadOnly = &yes
+			}
+			out = append(out, f)
+		}
+		return out
+	}
+	point := func(volume, path string) []MountPoint {
+		return []MountPoint{{SourceVolume: volume, ContainerPath: path}}
+	}
+	d := Definition{
+		Volumes: []Volume{{Name: "v"}, {Name: "w"}},
+		ContainerDefinitions: []ContainerDefinition{
+			{Name: "chain", VolumesFrom: from("b")},
+			{Name: "b", VolumesFrom: from("a")},
+			{Name: "a", MountPoints: point("v", "/v"), LinuxParameters: &LinuxParameters{Tmpfs: []Tmpfs{{ContainerPath: "/t", Size: 1}}}},
+			{Name: "reader", VolumesFrom: from("b:ro")},
+			{Name: "of a reader", VolumesFrom: from("reader")},
+			{Name: "other", MountPoints: point("w", "/v")},
+			{Name: "both", VolumesFrom: from("reader", "other")},
+			{Name: "memory", VolumesFrom: from("a"), LinuxParameters: &LinuxParameters{Tmpfs: []Tmpfs{{ContainerPath: "/v/", Size: 1}}}},
+		},
+	}
+	var names []string
+	for _, p := range Plan(d, Task{}) {
+		names = append(names, p.Name)
+	}
+	if want := []string{"a", "b", "chain", "reader", "of a reader", "other", "both", "memory"}; !slices.Equal(names, want) {
+		t.Errorf("made in the order %v, want %v", names, want)
+	}
+	v, readOnly := Mount{Path: "/v", Volume: "v"}, Mount{Path: "/v", Volume: "v", ReadOnly: true}
+	for _, tt := range []struct {
+		name   string
+		mounts []Mount
+		images []Inherited
+	}{
+		{"b", []Mount{v}, []Inherited{{"a", false}}},
+		{"chain", []Mount{v}, []Inherited{{"b", false}, {"a", false}}},
+		{"reader", []Mount{readOnly}, []Inherited{{"b", true}, {"a", true}}},
+		{"of a reader", []Mount{readOnly}, []Inherited{{"reader", false}, {"b", true}, {"a", true}}},
+		{"both", []Mount{{Path: "/v", Volume: "w"}}, []Inherited{{"other", false}, {"reader", false}, {"b", true}, {"a", true}}},
+		{"memory", []Mount{{Path: "/v", Size: 1}}, []Inherited{{"a", false}}},
+	} {
+		mounts, images := d.mountsOf(*d.container(tt.name))
+		if !reflect.DeepEqual(mounts, tt.mounts) || !reflect.DeepEqual(images, tt.images) {
+			t.Errorf("%s: got %+v and %+v, want %+v and %+v", tt.name, mounts, images, tt.mounts, tt.images)
+		}
+	}
+}
+
+// Ensure a definition whose containers name one another many times over costs no more
+// than it is long, and one with a cycle, which an earlier version took, comes to an end.
+func TestManyVolumesFrom(t *testing.T) {
+	var d Definition
+	for i := range maxContainers {
+		c := ContainerDefinition{Name: fmt.Sprint(i), MountPoints: []MountPoint{{SourceVolume: "v", ContainerPath: fmt.Sprint("/", i)}}}
+		for range 1000 {
+			c.VolumesFrom = append(c.VolumesFrom, VolumeFrom{SourceContainer: fmt.Sprint((i + 1) % maxContainers)})
+		}
+		d.ContainerDefinitions = append(d.ContainerDefinitions, c)
+	}
+	plans := Plan(d, Task{})
+	if len(plans) != maxContainers {
+		t.Fatalf("%d containers of %d", len(plans), maxContainers)
+	}
+	for _, p := range plans {
+		if len(p.Mounts) != maxContainers {
+			t.Errorf("%s has %d mounts", p.Name, len(p.Mounts))
 		}
 	}
 }
@@ -64,6 +147,14 @@ func TestBadVolumes(t *testing.T) {
 		{"two in one", with(t, c+"linuxParameters", tmpfs("/m", 1, "ro,bind")), at + "linuxParameters.tmpfs[0].mountOptions[0]"},
 		{"from nobody", with(t, c+"volumesFrom", []any{map[string]any{"sourceContainer": "x"}}), at + "volumesFrom[0].sourceContainer"},
 		{"from itself", with(t, c+"volumesFrom", []any{map[string]any{"sourceContainer": "web"}}), at + "volumesFrom[0].sourceContainer"},
+		{"from one another", with(t, "containerDefinitions", []any{
+			map[string]any{"name": "web", "image": "i", "volumesFrom": []any{map[string]any{"sourceContainer": "b"}}},
+			map[string]any{"name": "b", "image": "i", "volumesFrom": []any{map[string]any{"sourceContainer": "web"}}},
+		}), "containerDefinitions[1].volumesFrom"},
+		{"from one that waits for it", with(t, "containerDefinitions", []any{
+			map[string]any{"name": "web", "image": "i", "volumesFrom": []any{map[string]any{"sourceContainer": "b"}}},
+			map[string]any{"name": "b", "image": "i", "dependsOn": []any{map[string]any{"containerName": "web", "condition": "START"}}},
+		}), "containerDefinitions[1].dependsOn"},
 	} {
 		d, err := ParseDefinition(tt.def)
 		if tt.field == "" && err == nil {
