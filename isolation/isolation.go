@@ -70,6 +70,23 @@ type Container struct {
 	Terminal               bool // allocate a pseudo-terminal
 	StdinOpen              bool
 	Mounts                 []Mount // outer paths before inner ones
+
+	// Where the image declares a volume and there is none of Mounts, the container has one
+	// of its own: writable, part of the task's storage, with what the image has there and
+	// its owner. It is the same one after a Restart. What the kernel has in a container
+	// stays: nothing below /proc, /sys and /dev becomes a volume. A volume where none can
+	// be, at / or over a file, is fault.Invalid, and so are more than a host wants to make.
+	//
+	// VolumesFrom are others that were created before, of which this one has those volumes
+	// too, wherever it has none of Mounts: more so than its own image's. Of two at one path
+	// the first counts. One that was not created is fault.Conflict.
+	VolumesFrom []VolumesFrom
+}
+
+// VolumesFrom names a container of the same task whose image's volumes another one gets.
+type VolumesFrom struct {
+	Container string
+	ReadOnly  bool
 }
 
 // Secrets returns variables as KEY=VALUE, on top of Env, that are for the container's

@@ -256,6 +256,9 @@ func (s *starter) container(p task.ContainerPlan) isolation.Container {
 	for _, m := range p.Mounts {
 		c.Mounts = append(c.Mounts, isolation.Mount(m))
 	}
+	for _, f := range p.VolumesFrom {
+		c.VolumesFrom = append(c.VolumesFrom, isolation.VolumesFrom(f))
+	}
 	for _, u := range p.Ulimits {
 		c.Ulimits = append(c.Ulimits, isolation.Ulimit{Name: u.Name, Soft: uint64(u.SoftLimit), Hard: uint64(u.HardLimit)})
 	}

@@ -110,6 +110,10 @@ func (r *Runtime) create(ctx context.Context, c isolation.Container, world sandb
 	if err != nil {
 		return err
 	}
+	inherited, err := r.inheritedVolumes(c)
+	if err != nil {
+		return err
+	}
 	secrets, err := secretsOf(ctx, c)
 	if err != nil {
 		return err
@@ -132,6 +136,16 @@ func (r *Runtime) create(ctx context.Context, c isolation.Container, world sandb
 	if err := r.ensureVolumes(c, world.IDs, img, rootfs); err != nil {
 		return err
 	}
+	paths, own, err := r.ownVolumes(c, inherited, world.IDs, img, rootfs)
+	if err != nil {
+		return err
+	}
+	if len(paths) > 0 { // Others may be to have them.
+		record.Volumes = paths
+		if err := save(dir, containerFile, record); err != nil {
+			return err
+		}
+	}
 	name := c.User
 	if name == "" {
 		name = img.config.User
@@ -140,11 +154,11 @@ func (r *Runtime) create(ctx context.Context, c isolation.Container, world sandb
 	if err != nil {
 		return err
 	}
-	spec, err := r.spec(c, world, img, who, shared)
+	spec, err := r.spec(c, world, img, who, shared, append(own, inherited...))
 	if err != nil {
 		return err
 	}
-	if err := r.keepSecrets(c, world.IDs, img, rootfs, spec, secrets); err != nil {
+	if err := r.keepSecrets(c, inherited, world.IDs, img, rootfs, spec, secrets); err != nil {
 		return err
 	}
 	if world.Sandbox.Runtime == task.GVisor {

@@ -7,13 +7,17 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
+	"sync/atomic"
+	"testing"
 
 	"github.com/containerd/containerd/v2/client"
 	"github.com/containerd/containerd/v2/core/content"
 	"github.com/containerd/containerd/v2/core/images"
 	"github.com/containerd/containerd/v2/pkg/namespaces"
+	"github.com/containerd/errdefs"
 	"github.com/containerd/platforms"
 	"github.com/opencontainers/go-digest"
 	"github.com/opencontainers/image-spec/specs-go"
@@ -22,9 +26,9 @@ import (
 	"berth/isolation/containerd"
 )
 
-// importImage makes the image of the tests, from nothing but the probe, and
-// returns its digest reference.
-func (s *stage) importImage(ctx context.Context, c *client.Client) (string, error) {
+// importImage makes an image of the tests, from nothing but the probe, that declares
+// those volumes, and returns its digest reference.
+func (s *stage) importImage(ctx context.Context, c *client.Client, name string, volumes ...string) (string, error) {
 	ctx, release, err := c.WithLease(namespaces.WithNamespace(ctx, containerd.Namespace))
 	if err != nil {
 		return "", err
@@ -44,13 +48,17 @@ func (s *stage) importImage(ctx context.Context, c *client.Client) (string, erro
 	if err != nil {
 		return "", err
 	}
+	declared := make(map[string]struct{})
+	for _, v := range volumes {
+		declared[v] = struct{}{}
+	}
 	config, err := json.Marshal(ocispec.Image{
 		Platform: platforms.DefaultSpec(),
 		RootFS:   ocispec.RootFS{Type: "layers", DiffIDs: []digest.Digest{layerDesc.Digest}},
 		Config: ocispec.ImageConfig{
 			Entrypoint: []string{"/probe"}, Cmd: []string{"exit", "0"}, WorkingDir: "/work/here",
 			Env:     []string{"FROM=image", "BOTH=image"},
-			Volumes: map[string]struct{}{"/data/": {}, "/sly": {}, "/not/there": {}},
+			Volumes: declared,
 		},
 	})
 	if err != nil {
@@ -74,11 +82,35 @@ func (s *stage) importImage(ctx context.Context, c *client.Client) (string, erro
 	if err != nil {
 		return "", err
 	}
-	img, err := c.ImageService().Create(ctx, images.Image{Name: "test/probe:latest", Target: target})
+	img, err := c.ImageService().Create(ctx, images.Image{Name: "test/" + name + ":latest", Target: target})
 	if err != nil {
 		return "", err
 	}
-	return "test/probe@" + target.Digest.String(), client.NewImage(c, img).Unpack(ctx, s.config.Snapshotter)
+	return "test/" + name + "@" + target.Digest.String(), client.NewImage(c, img).Unpack(ctx, s.config.Snapshotter)
+}
+
+var imageCount atomic.Int64
+
+// imageWith returns an image that declares those volumes, for as long as the test runs.
+func imageWith(t *testing.T, volumes ...string) string {
+	t.Helper()
+	c, err := shared.dial()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx := namespaces.WithNamespace(context.Background(), containerd.Namespace)
+	name := fmt.Sprint("volumes", imageCount.Add(1))
+	t.Cleanup(func() {
+		defer c.Close()
+		if err := c.ImageService().Delete(ctx, "test/"+name+":latest"); err != nil && !errdefs.IsNotFound(err) {
+			t.Error(err)
+		}
+	})
+	ref, err := shared.importImage(t.Context(), c, name, volumes...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ref
 }
 
 func (s *stage) layer() ([]byte, error) {
@@ -100,6 +132,10 @@ func (s *stage) layer() ([]byte, error) {
 		{tar.Header{Name: "tmp/", Mode: 0o1777, Typeflag: tar.TypeDir}, nil},
 		{tar.Header{Name: "data/", Mode: 0o750, Uid: 1000, Gid: 1001, Typeflag: tar.TypeDir}, nil},
 		{tar.Header{Name: "data/seed", Mode: 0o640, Uid: 1000, Gid: 1001}, []byte("seed")},
+		{tar.Header{Name: "to-data", Linkname: "data", Typeflag: tar.TypeSymlink}, nil},
+		{tar.Header{Name: "to-proc", Linkname: "/proc", Typeflag: tar.TypeSymlink}, nil},
+		{tar.Header{Name: "to-root", Linkname: "/", Typeflag: tar.TypeSymlink}, nil},
+		{tar.Header{Name: "to-itself", Linkname: "to-itself", Typeflag: tar.TypeSymlink}, nil},
 		{tar.Header{Name: "sly", Linkname: "../../../../../../../../etc", Typeflag: tar.TypeSymlink}, nil},
 	} {
 		f.Size = int64(len(f.text))

@@ -3,6 +3,7 @@
 package containerd_test
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -59,7 +60,7 @@ var small = isolation.Sandbox{Size: task.Size{CPU: 256, Memory: 512}, Storage: 2
 
 func (b *box) run(c isolation.Container) {
 	b.Helper()
-	c.Task, c.Image = b.id, shared.image
+	c.Task, c.Image = b.id, cmp.Or(c.Image, shared.image)
 	if err := b.rt.Create(b.Context(), c); err != nil {
 		b.Fatal(err)
 	}

@@ -55,6 +55,7 @@ type containerRecord struct {
 	Terminal   bool
 	Run        int           `json:",omitempty"` // how many runs there were before the latest
 	Shared     []sharedMount `json:",omitempty"`
+	Volumes    []string      `json:",omitempty"` // paths of its own imageVolumes
 }
 
 // startRecord says that a container's process was started, or that it never

@@ -102,7 +102,7 @@ func secretsOf(ctx context.Context, c isolation.Container) ([]string, error) {
 
 // keepSecrets puts a container's secrets where its process finds them, if it has any.
 // The caller has the task's lock.
-func (r *Runtime) keepSecrets(c isolation.Container, ids userns.Range, img image, rootfs []mount.Mount, spec *specs.Spec, env []string) error {
+func (r *Runtime) keepSecrets(c isolation.Container, inherited []imageVolume, ids userns.Range, img image, rootfs []mount.Mount, spec *specs.Spec, env []string) error {
 	if c.Secrets == nil {
 		return nil
 	}
@@ -110,8 +110,12 @@ func (r *Runtime) keepSecrets(c isolation.Container, ids userns.Range, img image
 	if !c.Init { // berth-init would find out too late for a reason to be stated.
 		all := append(slices.Clone(p.Env), env...)
 		args := p.Args[slices.Index(p.Args, "--")+1:]
+		mounts := slices.Clone(c.Mounts)
+		for _, v := range inherited {
+			mounts = append(mounts, isolation.Mount{Path: v.at})
+		}
 		err := lookInto(rootfs, r.lookDir(), func(root string) error {
-			return findProgram(root, c.Mounts, args[0], lastValue(all, "PATH"), p.Cwd, ids, p.User)
+			return findProgram(root, mounts, args[0], lastValue(all, "PATH"), p.Cwd, ids, p.User)
 		})
 		if err != nil {
 			return fmt.Errorf("look for the program of image %s: %w", img.name, err)

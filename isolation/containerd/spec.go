@@ -20,7 +20,7 @@ import (
 const oomScore = 500
 
 // spec returns what runc has to do for a container.
-func (r *Runtime) spec(c isolation.Container, world sandboxRecord, img image, u specs.User, shared []sharedMount) (*specs.Spec, error) {
+func (r *Runtime) spec(c isolation.Container, world sandboxRecord, img image, u specs.User, shared []sharedMount, images []imageVolume) (*specs.Spec, error) {
 	args, err := command(c, img.config)
 	if err != nil {
 		return nil, err
@@ -33,7 +33,7 @@ func (r *Runtime) spec(c isolation.Container, world sandboxRecord, img image, u 
 	if err != nil {
 		return nil, err
 	}
-	mounts := append(defaultMounts(), r.extraMounts(c, world.IDs, shared)...)
+	mounts := append(defaultMounts(), r.extraMounts(c, world.IDs, shared, images)...)
 	args, launcher, err := r.launched(c, args)
 	if err != nil {
 		return nil, err

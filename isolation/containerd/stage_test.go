@@ -133,7 +133,7 @@ func setUp() (s *stage, down func() error, err error) {
 	if s.config.Snapshotter, err = containerd.Snapshotter(soon, c, s.state, s.log); err != nil {
 		return nil, down, err
 	}
-	if s.image, err = s.importImage(soon, c); err != nil {
+	if s.image, err = s.importImage(soon, c, "probe"); err != nil {
 		return nil, down, err
 	}
 	return s, down, nil

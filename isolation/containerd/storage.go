@@ -32,7 +32,8 @@ import (
 //	StateDir/storage/<task>/image                 the disk
 //	StateDir/storage/<task>/disk/                 is mounted here
 //	StateDir/storage/<task>/disk/volumes/<volume>/
-//	StateDir/storage/<task>/disk/<runtime ID>/    of one container: upper, work, and its /etc files
+//	StateDir/storage/<task>/disk/<runtime ID>/    of one container: upper, work, its /etc files
+//	                                              and volumes/, those that its image declares
 func (c Config) storagesDir() string { return filepath.Join(c.StateDir, "storage") }
 func (c Config) storageDir(id task.ID) string {
 	return filepath.Join(c.storagesDir(), string(id), "disk")

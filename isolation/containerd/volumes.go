@@ -1,6 +1,7 @@
 package containerd
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"path"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	tasks "github.com/containerd/containerd/api/services/tasks/v1"
 	"github.com/containerd/containerd/v2/core/mount"
@@ -42,19 +44,31 @@ func (r *Runtime) ensureVolumes(c isolation.Container, ids userns.Range, img ima
 // then it has what the image has there, and its owner and permissions (ECS developer
 // guide, "Use bind mounts with Amazon ECS").
 func (r *Runtime) ensureVolume(id task.ID, ids userns.Range, m isolation.Mount, img image, rootfs []mount.Mount) error {
-	dir := filepath.Join(r.volumesDir(id), m.Volume)
-	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	begun, root := filepath.Join(r.storageDir(id), "volume.new"), ids.Outside(0)
-	if err := errors.Join(os.RemoveAll(begun), os.MkdirAll(r.volumesDir(id), 0o700), os.Mkdir(begun, 0o755), os.Chmod(begun, 0o755), os.Chown(begun, root, root)); err != nil {
-		return err
-	}
-	if declares(img, m.Path) {
+	dir, begun := filepath.Join(r.volumesDir(id), m.Volume), filepath.Join(r.storageDir(id), "volume.new")
+	return makeVolume(dir, begun, ids, func(begun string) error {
+		if !declares(img, m.Path) {
+			return nil
+		}
 		err := lookInto(rootfs, r.lookDir(), func(root string) error { return copyFrom(root, m.Path, begun) })
 		if err != nil {
 			return fmt.Errorf("copy %s of image %s: %w", m.Path, img.name, err)
 		}
+		return nil
+	})
+}
+
+// makeVolume makes the directory of a volume, unless it is there: it is begun elsewhere
+// on the same file system, filled, and put in its place.
+func makeVolume(dir, begun string, ids userns.Range, fill func(begun string) error) error {
+	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	root := ids.Outside(0)
+	if err := errors.Join(os.RemoveAll(begun), os.MkdirAll(filepath.Dir(dir), 0o700), os.Mkdir(begun, 0o755), os.Chmod(begun, 0o755), os.Chown(begun, root, root)); err != nil {
+		return err
+	}
+	if err := fill(begun); err != nil {
+		return err
 	}
 	return os.Rename(begun, dir)
 }
@@ -164,8 +178,9 @@ func lookBelow(root, path string) (sharedMount, error) {
 	return sharedMount{Source: source, Dev: st.Dev, Ino: st.Ino}, err
 }
 
-// extraMounts are what a container has beside the mounts that all have.
-func (r *Runtime) extraMounts(c isolation.Container, ids userns.Range, shared []sharedMount) []specs.Mount {
+// extraMounts are what a container has beside the mounts that all have, outer ones before
+// inner ones.
+func (r *Runtime) extraMounts(c isolation.Container, ids userns.Range, shared []sharedMount, images []imageVolume) []specs.Mount {
 	var out []specs.Mount
 	for _, m := range c.Mounts {
 		if m.Volume == "" {
@@ -185,6 +200,16 @@ func (r *Runtime) extraMounts(c isolation.Container, ids userns.Range, shared []
 		}
 		out = append(out, bind(source, m.Path, options...))
 	}
+	for _, v := range images {
+		var options []string
+		if v.readOnly {
+			options = []string{"ro"}
+		}
+		out = append(out, bind(v.dir, v.at, options...))
+	}
+	slices.SortStableFunc(out, func(a, b specs.Mount) int {
+		return cmp.Compare(strings.Count(a.Destination, "/"), strings.Count(b.Destination, "/"))
+	})
 	return out
 }
 

@@ -38,6 +38,11 @@ func at(path, volume string) isolation.Container {
 	return isolation.Container{Mounts: []isolation.Mount{{Path: path, Volume: volume}}}
 }
 
+func of(image string, c isolation.Container) isolation.Container {
+	c.Image = image
+	return c
+}
+
 // Ensure the containers of a task share its volumes, and nobody else does, also
 // after the server started again.
 func TestVolumes(t *testing.T) {
@@ -74,8 +79,9 @@ func TestVolumes(t *testing.T) {
 // image has there.
 func TestVolumeOfTheImage(t *testing.T) {
 	b, _ := newBox(t, small)
+	image := imageWith(t, "/data/", "/sly", "/not/there")
 	app := at("/data", "v")
-	app.User = "app"
+	app.User, app.Image = "app", image
 	dir := b.sees("dir", app, "/data")
 	b.want(dir, "mode", "drwxr-x---")
 	b.want(dir, "uid", 1000)
@@ -88,9 +94,9 @@ func TestVolumeOfTheImage(t *testing.T) {
 		t.Errorf("the owner cannot change what the image had: %d", code)
 	}
 	b.want(b.sees("again", app, "/data/seed"), "text", "changed")
-	b.want(b.sees("elsewhere", at("/not/there", "w"), "/not/there"), "names", nil)
+	b.want(b.sees("elsewhere", of(image, at("/not/there", "w")), "/not/there"), "names", nil)
 	// A link of the image leads to the image's /etc, never to the host's.
-	b.want(b.sees("sly", at("/sly", "x"), "/sly/group"), "text", "root:x:0:\napp:x:1001:\nextra:x:1002:app\n")
+	b.want(b.sees("sly", of(image, at("/sly", "x")), "/sly/group"), "text", "root:x:0:\napp:x:1001:\nextra:x:1002:app\n")
 }
 
 // directory makes one that stands for a file system, on the same disk as the state.
