@@ -31,6 +31,7 @@ type rules struct {
 	groups    []task.SecurityGroup
 	members   map[string][]netip.Addr // group ID → addresses of the tasks in it
 	published []published
+	questions []question
 	ports     []link
 	metadata  uint16 // port of the bridge's own address where tasks' questions are answered; 0: none
 }
@@ -41,6 +42,9 @@ type published struct {
 	to netip.Addr
 }
 
+// question is who may ask which name server.
+type question struct{ from, to netip.Addr }
+
 // set gives the bridge its packet filter, in place of the one before, in one
 // transaction: an nftables table of the same name. It can be repeated.
 //
@@ -48,7 +52,8 @@ type published struct {
 // that is this host's: none of its addresses, whichever way the packet was made, no
 // other task, no link-local address. Nothing from outside reaches a task, but this
 // host, and what comes to a port that it publishes. Where a task is in security groups
-// those say what goes out, also to other tasks, and what comes in. What a task sends to
+// those say what goes out, also to other tasks, and what comes in, but for what a task
+// asks its own name servers, wherever outside they are. What a task sends to
 // the metadata address comes to the port for it, and nothing else does.
 func (f rules) set() error {
 	c, err := nftables.New()
@@ -67,6 +72,10 @@ func (f rules) set() error {
 	if err != nil {
 		return err
 	}
+	questions, err := f.questionSet(c, table)
+	if err != nil {
+		return err
+	}
 	from, to, elsewhere := comesFrom(f.bridge), goesTo(f.bridge), goesElsewhere(f.bridge)
 
 	in := chain("input", nftables.ChainTypeFilter, nftables.ChainHookInput, beforeOthers)
@@ -77,6 +86,9 @@ func (f rules) set() error {
 	through := chain("forward", nftables.ChainTypeFilter, nftables.ChainHookForward, beforeOthers)
 	through(to, answers(), verdict(expr.VerdictAccept))
 	through(from, answers(), verdict(expr.VerdictAccept))
+	for _, protocol := range []string{"udp", "tcp"} {
+		through(from, elsewhere, asks(questions), portsFrom(protocol, domainPort, domainPort), verdict(expr.VerdictAccept))
+	}
 	through(from, destination(linkLocal), verdict(expr.VerdictDrop))
 	through(from, addressAmong(sourceAt, g.all), jump(egressChain))
 	through(to, addressAmong(destinationAt, g.all), jump(ingressChain))
@@ -98,6 +110,30 @@ func (f rules) set() error {
 		return filterFault(err)
 	}
 	return nil
+}
+
+// domainPort is where name servers listen (RFC 1035).
+const domainPort = 53
+
+// questionSet adds the set of all questions.
+func (f rules) questionSet(c *nftables.Conn, table *nftables.Table) (*nftables.Set, error) {
+	s := &nftables.Set{Table: table, Name: "questions", KeyType: nftables.MustConcatSetType(nftables.TypeIPAddr, nftables.TypeIPAddr), Concatenation: true}
+	var all []nftables.SetElement
+	for _, q := range f.questions {
+		all = append(all, nftables.SetElement{Key: slices.Concat(q.from.AsSlice(), q.to.AsSlice())})
+	}
+	if err := c.AddSet(s, all); err != nil {
+		return nil, fmt.Errorf("set packet filter: %w", err)
+	}
+	return s, nil
+}
+
+// asks are packets whose sender and receiver are in a set. In a header the one follows
+// the other.
+func asks(set *nftables.Set) []expr.Any {
+	load := loadAddress(sourceAt)
+	load[len(load)-1] = &expr.Payload{DestRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: sourceAt, Len: 8}
+	return append(load, &expr.Lookup{SourceRegister: 1, SetName: set.Name, SetID: set.ID})
 }
 
 // loopback is where this host's programs reach it.

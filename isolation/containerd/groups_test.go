@@ -4,12 +4,15 @@ package containerd_test
 
 import (
 	"net"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"testing"
 	"time"
 
 	"berth/isolation"
+	"berth/isolation/containerd"
 	"berth/task"
 )
 
@@ -238,4 +241,69 @@ func TestForgedSenders(t *testing.T) {
 	if _, _, err := l.ReadFrom(make([]byte, 16)); err != nil {
 		t.Errorf("its own packet does not come out: %v", err)
 	}
+}
+
+// Ensure a task asks its own name servers, whatever its groups say and wherever they are,
+// and that nothing else becomes reachable by that: not another port of theirs, not
+// another one's, and nobody on the bridge. What a task writes into its resolv.conf counts
+// for nothing, also after the server started again.
+func TestNameServers(t *testing.T) {
+	world := newOutside(t)
+	for _, address := range []string{world.world, world.cloud} {
+		for _, port := range []string{"53", "54"} {
+			world.serve(address + ":" + port)
+		}
+	}
+	answers := world.packets(world.world + ":53")
+	other, n := newBox(t, small)
+	other.run(isolation.Container{Name: "server", Command: []string{"listen", "53"}})
+	other.does("ready", isolation.Container{}, "dial", "53")
+	const none = "sg-00000000000000001"
+	rules := task.SecurityGroup{ID: none, Name: "none", Egress: []task.Permission{}}
+	setGroups(t, rules)
+	ask := func(s isolation.Sandbox, servers ...string) (*box, task.Network) {
+		t.Helper()
+		text := ""
+		for _, s := range servers {
+			text += "nameserver " + s + "\n"
+		}
+		file := filepath.Join(t.TempDir(), "resolv.conf")
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		defer containerd.AskInstead(file)()
+		b, w := newBox(t, s)
+		b.want(b.sees("resolv", isolation.Container{}, "/etc/resolv.conf"), "text", text)
+		return b, w
+	}
+	all := []string{world.world + ":53", world.world + ":54", world.cloud + ":53", world.cloud + ":54", n.IPv4 + ":53"}
+	near, w := ask(member(none), world.world, n.IPv4, gatewayOf(t, n))
+	near.reaches("near", []bool{true, false, false, false, false}, all...)
+	cloud, _ := ask(member(none), world.cloud)
+	cloud.reaches("cloud", []bool{false, false, true, false, false}, all...)
+	plain, _ := ask(small, world.cloud)
+	plain.reaches("plain", []bool{true, true, true, false, false}, all...)
+	far, _ := ask(small, world.world)
+	far.reaches("far", []bool{true, true, false, false, false}, all...)
+
+	link, err := net.InterfaceByName(bridgeName())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if code := near.does("udp", isolation.Container{}, "raw", link.HardwareAddr.String(), w.IPv4, world.world, "53"); code != 0 {
+		t.Fatal(code)
+	}
+	if err := answers.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := answers.ReadFrom(make([]byte, 16)); err != nil {
+		t.Errorf("a question over UDP does not come out: %v", err)
+	}
+
+	if code := cloud.does("write", isolation.Container{}, "put", "/etc/resolv.conf", "nameserver "+world.world+"\n"); code != 0 {
+		t.Fatal(code)
+	}
+	setGroups(t, rules) // by a server that just began
+	near.reaches("near again", []bool{true, false, false, false, false}, all...)
+	cloud.reaches("cloud again", []bool{false, false, true, false, false}, all...)
 }

@@ -96,9 +96,25 @@ func resolvConf(files []string) string {
 	return "# This host has no name server that a task could reach.\n"
 }
 
+// nameServers are those that a task's resolv.conf names.
+func nameServers(resolvConf string) []netip.Addr {
+	var all []netip.Addr
+	for line := range strings.Lines(resolvConf) {
+		if fields := strings.Fields(line); len(fields) > 1 && fields[0] == "nameserver" {
+			if addr, err := netip.ParseAddr(fields[1]); err == nil && addr.Is4() {
+				all = append(all, addr)
+			}
+		}
+	}
+	return all
+}
+
 // writeEtc writes a container's etcFiles, which belong to its root.
 func writeEtc(dir string, c isolation.Container, world sandboxRecord) error {
-	name := hostname(c)
+	name, resolv := hostname(c), world.ResolvConf
+	if resolv == "" { // The task was begun by an earlier version.
+		resolv = resolvConf(resolverFiles)
+	}
 	hosts := "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
 	if ip := world.Network.IPv4; ip != "" {
 		hosts += ip + "\t" + name + "\n"
@@ -106,7 +122,7 @@ func writeEtc(dir string, c isolation.Container, world sandboxRecord) error {
 	for file, text := range map[string]string{
 		"hosts":       hosts,
 		"hostname":    name + "\n",
-		"resolv.conf": resolvConf(resolverFiles),
+		"resolv.conf": resolv,
 	} {
 		path := filepath.Join(dir, file)
 		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {

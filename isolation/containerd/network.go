@@ -47,6 +47,7 @@ type holder struct {
 	id        task.ID
 	groups    []string // IDs of its security groups
 	published []task.Port
+	resolvers []netip.Addr // name servers that it may ask whatever its groups say
 }
 
 // networkRecord is the choice of a subnet, made once: tasks may still be there
@@ -105,6 +106,11 @@ func (n *network) rules() rules {
 		for _, g := range h.groups {
 			f.members[g] = append(f.members[g], addr)
 		}
+		if h.special() {
+			for _, to := range h.resolvers {
+				f.questions = append(f.questions, question{addr, to})
+			}
+		}
 		for _, p := range h.published {
 			f.published = append(f.published, published{p, addr})
 		}
@@ -124,14 +130,14 @@ func (n *network) setGroups(all []task.SecurityGroup) error {
 func (n *network) recall(c Config) error {
 	return c.eachWorld(func(id task.ID, record sandboxRecord) {
 		if addr, err := netip.ParseAddr(record.Network.IPv4); err == nil {
-			n.held[addr] = holder{id, record.Sandbox.Groups, record.Network.Published}
+			n.held[addr] = holder{id, record.Sandbox.Groups, record.Network.Published, nameServers(record.ResolvConf)}
 		}
 	})
 }
 
 // reserve gives the task an address, and the ports of this host that it publishes. They
 // are the task's until release.
-func (n *network) reserve(s isolation.Sandbox) (task.Network, error) {
+func (n *network) reserve(s isolation.Sandbox, resolvers []netip.Addr) (task.Network, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	first := n.subnet.Addr().Next().Next() // .0 is the network, .1 is kept for the bridge
@@ -145,7 +151,7 @@ func (n *network) reserve(s isolation.Sandbox) (task.Network, error) {
 			if err != nil {
 				return task.Network{}, err
 			}
-			n.held[addr], n.last = holder{s.ID, s.Groups, ports}, addr
+			n.held[addr], n.last = holder{s.ID, s.Groups, ports, resolvers}, addr
 			return task.Network{IPv4: addr.String(), MAC: mac(addr).String(), Subnet: n.subnet.String(), Published: ports}, nil
 		}
 	}
@@ -177,7 +183,9 @@ func (n *network) release(id task.ID) error {
 }
 
 // special reports whether there are rules for this task.
-func (h holder) special() bool { return len(h.groups) > 0 || len(h.published) > 0 }
+func (h holder) special() bool {
+	return len(h.groups) > 0 || len(h.published) > 0 || slices.ContainsFunc(h.resolvers, linkLocal.Contains)
+}
 
 // admit lets the task speak, before it is attached, and makes the rules that it needs.
 func (n *network) admit(id task.ID, addr netip.Addr) error {

@@ -87,9 +87,25 @@ func (o *outside) in(do func() error) error {
 // listen listens in the world and tells who came.
 func (o *outside) listen(address string) (port string, came <-chan string) {
 	o.Helper()
+	return o.serve(address + ":0")
+}
+
+// packets receives in the world what comes to an address with a port over UDP.
+func (o *outside) packets(at string) (l net.PacketConn) {
+	o.Helper()
+	if err := o.in(func() (err error) { l, err = net.ListenPacket("udp4", at); return err }); err != nil {
+		o.Fatal(err)
+	}
+	o.Cleanup(func() { l.Close() })
+	return l
+}
+
+// serve is listen at a port of one's choice.
+func (o *outside) serve(at string) (port string, came <-chan string) {
+	o.Helper()
 	var l net.Listener
 	err := o.in(func() (err error) {
-		l, err = net.Listen("tcp", address+":0")
+		l, err = net.Listen("tcp", at)
 		return err
 	})
 	if err != nil {

@@ -33,7 +33,8 @@ func (r *Runtime) Provision(ctx context.Context, s isolation.Sandbox) (task.Netw
 			return task.Network{}, err
 		}
 	}
-	address, err := r.network.reserve(s)
+	resolv := resolvConf(resolverFiles)
+	address, err := r.network.reserve(s, nameServers(resolv))
 	if err != nil {
 		return task.Network{}, err
 	}
@@ -42,7 +43,7 @@ func (r *Runtime) Provision(ctx context.Context, s isolation.Sandbox) (task.Netw
 		return task.Network{}, errors.Join(err, r.network.release(s.ID))
 	}
 	// From here on the task is listed, whatever happens.
-	record := sandboxRecord{Sandbox: s, BootID: r.bootID, Network: address, Disk: r.disks && s.Storage > 0, IDs: ids, CPUs: r.reserveCPUs(s)}
+	record := sandboxRecord{Sandbox: s, BootID: r.bootID, Network: address, Disk: r.disks && s.Storage > 0, IDs: ids, CPUs: r.reserveCPUs(s), ResolvConf: resolv}
 	if err := save(r.taskDir(s.ID), sandboxFile, record); err != nil {
 		return task.Network{}, err
 	}

@@ -45,6 +45,8 @@ type sandboxRecord struct {
 	Network task.Network
 	IDs     userns.Range `json:",omitempty"`
 	CPUs    cpuset.Set   `json:",omitempty"` // that it has to itself
+
+	ResolvConf string `json:",omitempty"` // of its containers: what they may write to it later counts for nothing
 }
 
 // containerRecord is what is known of a container from its creation on.
