@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 
 	"berth/fault"
 )
@@ -174,8 +175,28 @@ func ensureBridge(name string, subnet netip.Prefix) error {
 	if err := netlink.AddrReplace(bridge, address); err != nil {
 		return fmt.Errorf("give bridge %s its address: %w", name, err)
 	}
+	if err := keepAddress(bridge, address); err != nil {
+		return fmt.Errorf("take from bridge %s an address of another subnet: %w", name, err)
+	}
 	if err := netlink.LinkSetUp(bridge); err != nil {
 		return fmt.Errorf("bring bridge %s up: %w", name, err)
+	}
+	return nil
+}
+
+// keepAddress takes all other addresses away: those of a subnet that it had before.
+func keepAddress(bridge netlink.Link, address *netlink.Addr) error {
+	all, err := netlink.AddrList(bridge, netlink.FAMILY_V4)
+	if err != nil {
+		return err
+	}
+	for _, a := range all {
+		if a.IPNet.String() == address.IPNet.String() {
+			continue
+		}
+		if err := netlink.AddrDel(bridge, &a); err != nil && !errors.Is(err, unix.EADDRNOTAVAIL) {
+			return err
+		}
 	}
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/vishvananda/netlink"
@@ -57,13 +58,17 @@ type networkRecord struct{ Subnet netip.Prefix }
 const networkFile = "network.json"
 
 func openNetwork(c Config) (*network, error) {
-	n := &network{bridge: c.Bridge, subnet: c.Subnet, held: make(map[netip.Addr]holder)}
+	c.Subnet = c.Subnet.Masked()
+	n := &network{bridge: c.Bridge, held: make(map[netip.Addr]holder)}
 	record, found, err := load[networkRecord](c.StateDir, networkFile)
 	if err != nil {
 		return nil, err
 	}
 	if !found || c.Subnet.IsValid() && c.Subnet != record.Subnet {
 		if n.subnet, err = chooseSubnet(c.Bridge, c.Subnet); err != nil {
+			return nil, err
+		}
+		if err := c.mayUse(n.subnet); err != nil {
 			return nil, err
 		}
 		if err := saveDurably(c.StateDir, networkFile, networkRecord{n.subnet}); err != nil {
@@ -79,6 +84,27 @@ func openNetwork(c Config) (*network, error) {
 		c.Log.Warn("tasks reach nothing outside this host", zap.Error(err))
 	}
 	return n, n.ensure()
+}
+
+// mayUse refuses a subnet, as fault.Conflict, while tasks have addresses of another one:
+// what they send would leave with an address that nothing outside knows the way to. Tasks
+// of an earlier life of the host, and those that were being removed, have none.
+func (c Config) mayUse(subnet netip.Prefix) error {
+	var from string
+	var there []string
+	var errs []error
+	err := c.eachWorld(func(id task.ID, record sandboxRecord) {
+		attached, err := pinned(c.netns(id))
+		if errs = append(errs, err); attached && record.Network.Subnet != subnet.String() {
+			from, there = record.Network.Subnet, append(there, string(id))
+		}
+	})
+	if err := errors.Join(append(errs, err)...); err != nil || len(there) == 0 {
+		return err
+	}
+	return fault.New(fault.Conflict, "tasks use subnet %s and would lose their way out with %s (%s): "+
+		"keep it with --bridge-subnet %s, or start with that and stop them before the subnet is changed",
+		from, subnet, strings.Join(there, ", "), from)
 }
 
 // ensure makes what all tasks share: first the filter, so that there is no moment

@@ -16,6 +16,7 @@ import (
 
 	"github.com/vishvananda/netns"
 
+	"berth/fault"
 	"berth/isolation"
 	"berth/isolation/thread"
 	"berth/task"
@@ -274,6 +275,57 @@ func TestForgedPackets(t *testing.T) {
 			return
 		}
 		t.Errorf("the host got %q from %s", text[:size], who)
+	}
+}
+
+// Ensure a server does not take another subnet while tasks have addresses of the one
+// before, and does so when they have gone, with nothing left of that.
+func TestAnotherSubnet(t *testing.T) {
+	world := newOutside(t)
+	shop, _ := world.listen(world.world)
+	rt, err := shared.open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, other := rt.Subnet(), netip.MustParsePrefix("203.0.113.0/24")
+	config := shared.config
+	config.Subnet = netip.PrefixFrom(other.Addr().Next(), other.Bits()) // as somebody writes it who thinks of the gateway
+	b, _ := newBoxOf(t, rt, small)
+	for range 2 {
+		_, err := shared.openWith(config)
+		if text := fault.Message(err); fault.KindOf(err) != fault.Conflict || !strings.Contains(text, "--bridge-subnet "+before.String()) || !strings.Contains(text, string(b.id)) {
+			t.Fatalf("another subnet while a task runs: %v", err)
+		}
+	}
+	b.reaches("still", []bool{true}, world.world+":"+shop)
+	config.Subnet = before
+	if rt, err = shared.openWith(config); err != nil || rt.Subnet() != before {
+		t.Fatalf("the same subnet while a task runs: %v", err)
+	}
+	if err := rt.Remove(t.Context(), b.id); err != nil {
+		t.Fatal(err)
+	}
+	for _, subnet := range []netip.Prefix{other, before} {
+		config.Subnet = subnet
+		rt, err := shared.openWith(config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		next, n := newBoxOf(t, rt, small)
+		if addr := netip.MustParseAddr(n.IPv4); !subnet.Contains(addr) {
+			t.Errorf("a task has %s, which is not of %s", addr, subnet)
+		}
+		next.reaches("next", []bool{true}, world.world+":"+shop)
+		link, err := net.InterfaceByName(bridgeName())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if addrs, err := link.Addrs(); err != nil || len(addrs) != 1 || addrs[0].String() != netip.PrefixFrom(subnet.Addr().Next(), subnet.Bits()).String() {
+			t.Errorf("the bridge has %v, %v", addrs, err)
+		}
+		if err := rt.Remove(t.Context(), next.id); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 
