@@ -186,6 +186,7 @@ func serve(ctx context.Context, config serverConfig, log *zap.Logger) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return tasks.Run(ctx) })
 	g.Go(func() error { return meter.Run(ctx) })
+	g.Go(func() error { return sandboxes.KeepFilter(ctx) })
 	g.Go(func() error { return retention.Run(ctx) })
 	g.Go(func() error { return usage.Run(ctx) })
 	g.Go(func() error { return recorder.Run(ctx) })

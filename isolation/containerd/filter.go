@@ -45,7 +45,7 @@ type published struct {
 // question is who may ask which name server.
 type question struct{ from, to netip.Addr }
 
-// set gives the bridge its packet filter, in place of the one before, in one
+// add gives the bridge its packet filter, in place of the one before, all in one
 // transaction: an nftables table of the same name. It can be repeated.
 //
 // A task reaches what this host reaches, under the host's address, and nothing
@@ -55,18 +55,14 @@ type question struct{ from, to netip.Addr }
 // those say what goes out, also to other tasks, and what comes in, but for what a task
 // asks its own name servers, wherever outside they are. What a task sends to
 // the metadata address comes to the port for it, and nothing else does.
-func (f rules) set() error {
-	c, err := nftables.New()
-	if err != nil {
-		return filterFault(err)
-	}
+func (f rules) add(c *nftables.Conn) error {
 	f.guard(c)
 	table := &nftables.Table{Family: nftables.TableFamilyINet, Name: f.bridge}
 	c.AddTable(table)
 	c.DelTable(table)
 	c.AddTable(table)
 	chain := func(name string, kind nftables.ChainType, hook *nftables.ChainHook, priority nftables.ChainPriority) rule {
-		return add(c, c.AddChain(&nftables.Chain{Table: table, Name: name, Type: kind, Hooknum: hook, Priority: &priority}))
+		return appendTo(c, c.AddChain(&nftables.Chain{Table: table, Name: name, Type: kind, Hooknum: hook, Priority: &priority}))
 	}
 	g, err := f.groupChains(c, table)
 	if err != nil {
@@ -105,10 +101,6 @@ func (f rules) set() error {
 	out := chain("postrouting", nftables.ChainTypeNAT, nftables.ChainHookPostrouting, *nftables.ChainPriorityNATSource)
 	out(elsewhere, source(f.subnet), []expr.Any{&expr.Masq{}})
 	out(to, source(loopback), []expr.Any{&expr.Masq{}}) // a program of this host that says localhost
-
-	if err := c.Flush(); err != nil {
-		return filterFault(err)
-	}
 	return nil
 }
 
@@ -142,7 +134,7 @@ var loopback = netip.MustParsePrefix("127.0.0.0/8")
 // rule adds one rule to the end of a chain.
 type rule func(parts ...[]expr.Any)
 
-func add(c *nftables.Conn, to *nftables.Chain) rule {
+func appendTo(c *nftables.Conn, to *nftables.Chain) rule {
 	return func(parts ...[]expr.Any) {
 		c.AddRule(&nftables.Rule{Table: to.Table, Chain: to, Exprs: slices.Concat(parts...)})
 	}
@@ -169,23 +161,6 @@ func hasFilter(bridge string) (bool, error) {
 
 // families are those in which the filter has a table.
 var families = []nftables.TableFamily{nftables.TableFamilyINet, nftables.TableFamilyBridge}
-
-// removeFilter takes the filter away, as far as it is there.
-func removeFilter(bridge string) error {
-	for _, family := range families {
-		c, err := nftables.New()
-		if err != nil {
-			return filterFault(err)
-		}
-		table := &nftables.Table{Family: family, Name: bridge}
-		c.AddTable(table)
-		c.DelTable(table)
-		if err := c.Flush(); err != nil {
-			return filterFault(err)
-		}
-	}
-	return nil
-}
 
 func filterFault(err error) error {
 	if errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.EPROTONOSUPPORT) || errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EAFNOSUPPORT) {

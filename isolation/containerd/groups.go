@@ -59,8 +59,8 @@ func (f rules) groupChains(c *nftables.Conn, table *nftables.Table) (groupSets, 
 			return sets, err
 		}
 	}
-	egress := add(c, c.AddChain(&nftables.Chain{Table: table, Name: egressChain}))
-	ingress := add(c, c.AddChain(&nftables.Chain{Table: table, Name: ingressChain}))
+	egress := appendTo(c, c.AddChain(&nftables.Chain{Table: table, Name: egressChain}))
+	ingress := appendTo(c, c.AddChain(&nftables.Chain{Table: table, Name: ingressChain}))
 	for _, g := range f.groups {
 		for _, p := range g.Egress {
 			for _, peer := range sets.peers(destinationAt, p) {

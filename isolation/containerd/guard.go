@@ -67,7 +67,7 @@ func (f rules) guard(c *nftables.Conn) {
 	// AddSet fails for sets of anonymous keys only.
 	_ = c.AddSet(set, all)
 	priority := guardPriority
-	in := add(c, c.AddChain(&nftables.Chain{
+	in := appendTo(c, c.AddChain(&nftables.Chain{
 		Table: set.Table, Name: "prerouting", Type: nftables.ChainTypeFilter, Hooknum: nftables.ChainHookPrerouting, Priority: &priority,
 	}))
 	here := []expr.Any{
@@ -104,17 +104,12 @@ func etherType(kind uint16) []expr.Any {
 func (n *network) know(l link, known bool) error {
 	n.filtering.Lock()
 	defer n.filtering.Unlock()
-	c, err := nftables.New()
-	if err != nil {
-		return filterFault(err)
-	}
-	change := c.SetDeleteElements
-	if known {
-		change = c.SetAddElements
-	}
-	if err = change(senderSet(n.bridge), l.element()); err == nil {
-		err = c.Flush()
-	}
+	err := n.change(func(c *nftables.Conn) error {
+		if known {
+			return c.SetAddElements(senderSet(n.bridge), l.element())
+		}
+		return c.SetDeleteElements(senderSet(n.bridge), l.element())
+	})
 	if !known && errors.Is(err, unix.ENOENT) {
 		return nil
 	}

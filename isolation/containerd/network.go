@@ -8,7 +8,9 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
+	"github.com/google/nftables"
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
 	"go.uber.org/zap"
@@ -40,7 +42,10 @@ type network struct {
 	groups   []task.SecurityGroup
 	metadata uint16 // see rules
 
-	filtering sync.Mutex // held while the filter is changed
+	filtering sync.Mutex     // held while the filter is changed
+	conn      *nftables.Conn // see change
+	port      atomic.Uint32
+	gone      bool // the filter was taken away for good
 }
 
 // holder is the task that has an address.
@@ -120,7 +125,11 @@ func (n *network) ensure() error {
 func (n *network) filter() error {
 	n.filtering.Lock()
 	defer n.filtering.Unlock()
-	return n.rules().set()
+	f := n.rules()
+	if err := n.change(f.add); err != nil {
+		return filterFault(err)
+	}
+	return nil
 }
 
 func (n *network) rules() rules {
@@ -335,4 +344,26 @@ func (n *network) detach(id task.ID) error {
 	return fmt.Errorf("detach task %s from the network: %w", id, err)
 }
 
-func (n *network) remove() error { return errors.Join(removeBridge(n.bridge), removeFilter(n.bridge)) }
+// remove takes everything away, for good.
+func (n *network) remove() error {
+	n.filtering.Lock()
+	defer n.filtering.Unlock()
+	errs := []error{removeBridge(n.bridge)}
+	for _, family := range families {
+		err := n.change(func(c *nftables.Conn) error {
+			table := &nftables.Table{Family: family, Name: n.bridge}
+			c.AddTable(table) // It may not be there.
+			c.DelTable(table)
+			return nil
+		})
+		if err != nil {
+			errs = append(errs, filterFault(err))
+		}
+	}
+	n.gone = true
+	if n.conn != nil {
+		errs = append(errs, n.conn.CloseLasting())
+		n.conn = nil
+	}
+	return errors.Join(errs...)
+}
