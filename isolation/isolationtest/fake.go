@@ -183,6 +183,16 @@ func (f *Fake) Secrets(id task.ID, container string) []string {
 	return f.secrets[process{id, container}]
 }
 
+// VolumesFrom returns which others a container was made with the volumes of.
+func (f *Fake) VolumesFrom(id task.ID, container string) []isolation.VolumesFrom {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if _, c := f.find(process{id, container}); c != nil {
+		return c.spec.VolumesFrom
+	}
+	return nil
+}
+
 func (f *Fake) create(c isolation.Container) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -195,6 +205,11 @@ func (f *Fake) create(c isolation.Container) error {
 	}
 	if strings.HasPrefix(c.Image, "missing") {
 		return fault.New(fault.NotFound, "CannotCreateContainerError: image %s is not on this host", c.Image)
+	}
+	for _, from := range c.VolumesFrom {
+		if w.containers[from.Container] == nil {
+			return fault.New(fault.Conflict, "container %s is to have volumes of container %s, which is not made", c.Name, from.Container)
+		}
 	}
 	script, err := parse(append(slices.Clone(c.EntryPoint), c.Command...))
 	if err != nil {

@@ -140,6 +140,14 @@ func usersFaults(b *bench) {
 	c.Image = "missing.invalid/image@sha256:0000000000000000000000000000000000000000000000000000000000000000"
 	b.wantKind("Create with an image that is not here", b.rt.Create(b.ctx(), c), fault.NotFound)
 
+	c = b.container("taker", "exit", "0")
+	c.VolumesFrom = []isolation.VolumesFrom{{Container: "giver"}}
+	b.wantKind("Create with the volumes of one that is not made", b.rt.Create(b.ctx(), c), fault.Conflict)
+	b.create("giver", "exit", "0")
+	if err := b.rt.Create(b.ctx(), c); err != nil {
+		b.Errorf("Create with the volumes of one that is made: %v", err)
+	}
+
 	c = b.container("program", "exit", "0")
 	c.EntryPoint = []string{"/missing"}
 	for range 2 {

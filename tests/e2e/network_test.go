@@ -3,9 +3,12 @@
 package e2e
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"net"
 	"net/http"
+	"os/exec"
 	"strings"
 	"testing"
 	"time"
@@ -73,6 +76,16 @@ func TestNetworkOfTasks(t *testing.T) {
 		}
 	}
 	check("at first")
+	sum := sha256.Sum256([]byte(s.dir))
+	for _, family := range []string{"inet", "bridge"} {
+		if out, err := exec.Command("nft", "delete", "table", family, "berth"+hex.EncodeToString(sum[:4])).CombinedOutput(); err != nil {
+			t.Fatalf("nft: %v: %s", err, out)
+		}
+		s.eventually(2*time.Second, "the packet filter is back", func() error {
+			return exec.Command("nft", "list", "table", family, "berth"+hex.EncodeToString(sum[:4])).Run()
+		})
+	}
+	check("after somebody took the filter away")
 	s.kill()
 	if err := reach(open); err != nil {
 		t.Errorf("without a server the published port is shut: %v", err)
