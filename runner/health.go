@@ -14,8 +14,8 @@ import (
 )
 
 // checks are the health checks of one task. They begin as its containers start and go on
-// until the task is to stop, over all of its steps; what they find out is written down by
-// the step that is under way.
+// until the task is to stop, over all of its steps; what they find out is written down with
+// whatever comes of the step that is under way.
 type checks struct {
 	r       *Runner
 	ctx     context.Context // ends with the task
@@ -123,14 +123,14 @@ func (c *checks) once(id task.ID, p task.ContainerPlan) (ok bool, err error) {
 	return err == nil && code == 0, err
 }
 
-// news returns the health of containers that is not written down.
-func (c *checks) news(t task.Task) (map[string]task.Outcome, <-chan struct{}) {
-	var changed <-chan struct{}
-	news := make(map[string]task.Outcome)
-	_, changed = c.health("", 0)
+// news returns the health of containers that is not written down, and a channel that is
+// closed when there is more. Of those that have ended it is not news any more.
+func (c *checks) news(t task.Task) (map[string]string, <-chan struct{}) {
+	news := make(map[string]string)
+	_, changed := c.health("", 0)
 	for _, now := range t.Containers {
-		if health, _ := c.health(now.Name, now.RestartCount); health != "" && health != now.Health && now.LastStatus == task.Running {
-			news[now.Name] = task.Outcome{Health: health}
+		if health, _ := c.health(now.Name, now.RestartCount); health != "" && health != now.Health && now.LastStatus != task.Stopped {
+			news[now.Name] = health
 		}
 	}
 	return news, changed

@@ -322,7 +322,8 @@ func (r *Runner) advance(ctx, wanted context.Context, id task.ID, health *checks
 	if err != nil {
 		return t, fmt.Errorf("%s: %w", t.LastStatus, err)
 	}
-	next, err := r.Store.Advance(ctx, id, tr)
+	news, _ := health.news(t)
+	next, err := r.Store.Advance(ctx, id, tr.Knowing(news))
 	if err != nil {
 		return t, fmt.Errorf("write down step from %s: %w", t.LastStatus, err)
 	}

@@ -26,12 +26,14 @@ type starter struct {
 	changed  chan struct{} // closed when outcomes have changed
 	outcomes map[string]task.Outcome
 	early    map[string]task.Exit // of essential containers that ended before all had started
+	telling  sync.Mutex           // held while something is written down
+	told     task.Task            // as it was last written down
 }
 
 func newStarter(r *Runner, t task.Task, plans []task.ContainerPlan, health *checks) *starter {
 	s := &starter{
 		r: r, t: t, plans: plans, health: health, started: make(map[string]chan struct{}), settled: make(chan struct{}), changed: make(chan struct{}),
-		outcomes: make(map[string]task.Outcome), early: make(map[string]task.Exit),
+		outcomes: make(map[string]task.Outcome), early: make(map[string]task.Exit), told: t,
 	}
 	for _, p := range plans {
 		s.started[p.Name] = make(chan struct{})
@@ -58,7 +60,7 @@ func (s *starter) run(ctx context.Context) error {
 	defer guards.Wait()
 	defer done(nil)
 	if s.waits() {
-		guards.Go(func() { s.tell(ctx) })
+		guards.Go(func() { s.tellAll(ctx) })
 	}
 
 	g, gctx := errgroup.WithContext(ctx)

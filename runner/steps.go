@@ -182,7 +182,7 @@ func (r *Runner) watch(wanted context.Context, t task.Task, health *checks) (tas
 	for {
 		news, changed := health.news(t)
 		if len(news) > 0 && ctx.Err() == nil {
-			return task.Observed(t.Time(r.Now()), news), nil
+			return task.Observed(t.Time(r.Now()), nil), nil // advance adds the news.
 		}
 		if name, o, err = r.first(ctx, t, changed); !errors.Is(err, errHealth) {
 			break

@@ -95,7 +95,8 @@ func (s *starter) healthy(ctx context.Context, name, dependency string) error {
 	for {
 		health, changed := s.health.health(dependency, 0)
 		if health == task.Healthy {
-			return nil
+			_, _, err := s.tell(ctx) // A server that comes after us has to know why the next ones run.
+			return err
 		}
 		select {
 		case <-changed:
@@ -112,23 +113,18 @@ func (s *starter) healthy(ctx context.Context, name, dependency string) error {
 // for. Most do not wait that long, and what became of all is written down once.
 const tellAfter = time.Second
 
-// tell writes down what becomes of containers, and their health, while others wait for
-// them, until ctx ends. Whoever looks sees then why the task does not run.
-func (s *starter) tell(ctx context.Context) {
+// tellAll tells what becomes of containers, and their health, while others wait for them,
+// until ctx ends. Whoever looks sees then why the task does not run.
+func (s *starter) tellAll(ctx context.Context) {
 	sleep(ctx, tellAfter)
-	known := s.t
 	for ctx.Err() == nil {
-		news, changed, health := s.news(known)
-		if len(news) > 0 {
-			next, err := s.r.Store.Advance(ctx, s.t.ID, task.Waiting(s.t.Time(s.r.Now()), news))
-			if err != nil {
-				if ctx.Err() == nil {
-					s.r.Log.Warn("what a task waits for is not written down", zap.String("task", string(s.t.ID)), zap.Error(err))
-				}
-				sleep(ctx, tellAfter)
-				continue
+		changed, health, err := s.tell(ctx)
+		if err != nil {
+			if ctx.Err() == nil {
+				s.r.Log.Warn("what a task waits for is not written down", zap.String("task", string(s.t.ID)), zap.Error(err))
 			}
-			known = next
+			sleep(ctx, tellAfter)
+			continue
 		}
 		select {
 		case <-changed:
@@ -151,22 +147,34 @@ func (s *starter) noteEnd(ctx context.Context, p task.ContainerPlan) {
 	s.ended(p.Name, exit)
 }
 
-// news returns what became of containers and is not known yet, and channels one of which is
-// closed when there is more.
-func (s *starter) news(known task.Task) (news map[string]task.Outcome, changed, health <-chan struct{}) {
-	_, health = s.health.health("", 0)
+// tell writes down what became of containers, and their health, if anything is not written
+// yet and some still wait: when all have started, that is written down anyway. It returns
+// channels one of which is closed when there is more.
+func (s *starter) tell(ctx context.Context) (changed, healthChanged <-chan struct{}, err error) {
+	s.telling.Lock()
+	defer s.telling.Unlock()
+	health, healthChanged := s.health.news(s.told) // before the news: what is checked has started
+	news, changed, waits := s.news(s.told)
+	if !waits || len(news) == 0 && len(health) == 0 {
+		return changed, healthChanged, nil
+	}
+	next, err := s.r.Store.Advance(ctx, s.t.ID, task.Waiting(s.t.Time(s.r.Now()), news).Knowing(health))
+	if err == nil {
+		s.told = next
+	}
+	return changed, healthChanged, err
+}
+
+// news returns what became of containers and is not written down, a channel that is closed
+// when there is more, and whether some containers have not started yet.
+func (s *starter) news(known task.Task) (news map[string]task.Outcome, changed <-chan struct{}, waits bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	news = make(map[string]task.Outcome)
 	for name, o := range s.outcomes {
-		c := known.Container(name)
-		is, _ := s.health.health(name, 0)
-		if is != "" && is != c.Health {
-			o.Health = is
-		}
-		if c.StartedAt.IsZero() || o.Exit != nil && c.LastStatus != task.Stopped || o.Health != "" {
+		if c := known.Container(name); c.StartedAt.IsZero() || o.Exit != nil && c.LastStatus != task.Stopped {
 			news[name] = o
 		}
 	}
-	return news, s.changed, health
+	return news, s.changed, len(s.outcomes) < len(s.plans)
 }

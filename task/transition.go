@@ -22,6 +22,7 @@ type Transition struct {
 	eni        string            // attachment ID of network
 	images     map[string]string // container name → digest reference
 	containers map[string]Outcome
+	health     map[string]string // container name → what its health check says now
 	usage      *Counters
 }
 
@@ -32,7 +33,6 @@ type Outcome struct {
 	Exit      *Exit     // how it ended; nil if it has not, or nobody knows
 	Ended     bool      // it ended; implied by Exit
 	Reason    string    // why it ended or could not start, for the user; may be empty
-	Health    string    // what its health check says now; empty: nothing new
 	Restart   bool      // it ended and is to be started anew
 }
 
@@ -63,6 +63,14 @@ func Started(at time.Time, containers map[string]Outcome) Transition {
 // Waiting says what became of containers while others still wait for them.
 func Waiting(at time.Time, containers map[string]Outcome) Transition {
 	return Transition{from: []Status{Activating}, to: Activating, at: at, containers: containers}
+}
+
+// Knowing is tr with what has become known of the health of containers before it: container
+// names with what the check of each says now. Of a container that has ended nothing more is
+// learned. It goes with any step, for what a step ends may not be looked at again.
+func (tr Transition) Knowing(health map[string]string) Transition {
+	tr.health = health
+	return tr
 }
 
 // Observed says what became of containers while the task goes on running.
@@ -164,6 +172,9 @@ func (t *Task) note(tr Transition) {
 			c.ImageRef = ref
 			_, c.ImageDigest, _ = strings.Cut(ref, "@")
 		}
+		if health, ok := tr.health[c.Name]; ok && c.LastStatus != Stopped {
+			c.Health = health
+		}
 		if o, ok := tr.containers[c.Name]; ok {
 			c.take(o)
 		}
@@ -181,9 +192,6 @@ func (c *Container) take(o Outcome) {
 		c.LastStatus, c.StartedAt, c.Health = Pending, time.Time{}, Unknown
 		c.RestartCount++
 		return
-	}
-	if o.Health != "" {
-		c.Health = o.Health
 	}
 	if !o.StartedAt.IsZero() && c.StartedAt.IsZero() {
 		c.RuntimeID, c.StartedAt, c.LastStatus = o.RuntimeID, o.StartedAt, Running

@@ -1,0 +1,155 @@
+package tests
+
+import (
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"berth/task"
+)
+
+// diesAt is luck under which the server dies as soon as a call has taken effect for which
+// at holds, once: the call does not return before the server is gone.
+func diesAt(h **host, at func(call string, id task.ID) bool) (luck func(string, task.ID) error, died chan struct{}) {
+	died = make(chan struct{})
+	var once sync.Once
+	return func(call string, id task.ID) error {
+		if !at(call, id) {
+			return nil
+		}
+		once.Do(func() {
+			crash := (*h).crash
+			go func() { crash(); close(died) }()
+			time.Sleep(time.Second) // crash ends the server's context and waits for us
+		})
+		return nil
+	}, died
+}
+
+// needs is a container that starts when another is healthy.
+func needs(name, other string, command ...string) task.ContainerDefinition {
+	c := main(command...)
+	c.Name, c.DependsOn = name, []task.Dependency{{Container: other, Condition: task.DependHealthy}}
+	return c
+}
+
+// Ensure a task says in the end how its containers were when they were last looked at, and
+// what ran, wherever a server dies: when it has written that the task runs, when it has
+// started what waited, and when somebody wants the task stopped at that moment.
+func TestLastKnownHealth(t *testing.T) {
+	for _, test := range []struct {
+		name, db, app string
+		at            func(h *host, call string, id task.ID) bool
+		code          string
+	}{
+		{name: "it runs", db: "1h", app: "3s", code: task.EssentialExited, at: func(h *host, call string, id task.ID) bool {
+			return call == "advance" && h.task(id).LastStatus == task.Running
+		}},
+		{name: "what waited runs", db: "1h", app: "3s", code: task.EssentialExited, at: func(h *host, call string, id task.ID) bool {
+			return call == "start" && h.fake.Starts(id, "app") == 1
+		}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var h *host
+				luck, died := diesAt(&h, func(call string, id task.ID) bool { return test.at(h, call, id) })
+				h = newHost(t, nil)
+				h.luck, h.fake.Fail = luck, luck
+				h.crash()
+				h.start() // with that luck
+				id := h.submit(task.Run{}, checked("db", "sleep", test.db), needs("app", "db", "sleep", test.app)).ID
+				<-died
+				time.Sleep(time.Minute)
+				h.start()
+				time.Sleep(5 * time.Minute)
+				got := h.task(id)
+				if got.LastStatus != task.Stopped || got.StopCode != test.code {
+					t.Fatalf("it is %s: %s %s", got.LastStatus, got.StopCode, got.StoppedReason)
+				}
+				if db := got.Container("db"); db.Health != task.Healthy || db.StartedAt.IsZero() {
+					t.Errorf("what was waited for is %s in the end, and started at %v", db.Health, db.StartedAt)
+				}
+				app := got.Container("app")
+				if app.StartedAt.Sub(got.Container("db").StartedAt) != 5*time.Second || app.RuntimeID == "" || app.ExitCode == nil ||
+					app.ExitedAt.Sub(app.StartedAt) < 3*time.Second {
+					t.Errorf("what waited for it ran from %v to %v: %+v", app.StartedAt, app.ExitedAt, app)
+				}
+			})
+		})
+	}
+}
+
+// Ensure what a check found out is kept also if the task is stopped before that is written.
+func TestHealthWhenStopped(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHost(t, nil)
+		stop := func(id task.ID) {
+			if _, err := h.runner.Stop(t.Context(), id, ""); err != nil {
+				t.Error(err)
+			}
+		}
+		var id task.ID
+		held := false
+		h.luck = func(call string, of task.ID) error {
+			if call == "advance" && of == id && !held && h.task(id).LastStatus == task.Running {
+				held = true
+				time.Sleep(20 * time.Second) // The database is slow, and checks go on.
+				stop(id)
+			}
+			return nil
+		}
+		h.crash()
+		h.start()
+		code := 0
+		h.fake.Check = func(task.ID, string) int { return code }
+		id = h.submit(task.Run{}, checked("db", "sleep", "1h"), main("sleep", "1h")).ID
+		time.Sleep(2 * time.Minute)
+		if got := h.task(id); got.LastStatus != task.Stopped || got.Container("db").Health != task.Healthy {
+			t.Errorf("it is %s, and was %s", got.LastStatus, got.Container("db").Health)
+		}
+	})
+}
+
+// Ensure a task whose containers start without waiting, or wait for less than one would
+// look, is written down as often as it has states; and one that waits, no more often than
+// there was something to tell.
+func TestWritesOfLaunch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHost(t, nil)
+		after := func(name string, d ...task.Dependency) task.ContainerDefinition {
+			c := main("sleep", "1h")
+			c.Name, c.DependsOn = name, d
+			return c
+		}
+		for _, test := range []struct {
+			name       string
+			containers []task.ContainerDefinition
+			least      int // events in ACTIVATING
+			most       int
+		}{
+			{"one container", []task.ContainerDefinition{main("sleep", "1h")}, 1, 1},
+			{"a check", []task.ContainerDefinition{checked("db", "sleep", "1h")}, 1, 1},
+			{"START", []task.ContainerDefinition{checked("db", "sleep", "1h"), after("app", task.Dependency{Container: "db", Condition: task.DependStart})}, 1, 1},
+			{"SUCCESS at once", []task.ContainerDefinition{part("init", 0, []string{"exit", "0"}), after("app", task.Dependency{Container: "init", Condition: task.DependSuccess})}, 1, 1},
+			{"COMPLETE in 5 s", []task.ContainerDefinition{part("init", 0, []string{"sleep", "5s"}), after("app", completed("init"))}, 2, 3}, // it runs, and it has ended if that is written before the next has started
+			{"HEALTHY in 5 s", []task.ContainerDefinition{checked("db", "sleep", "1h"), needs("app", "db", "sleep", "1h")}, 3, 3},            // it runs, it is healthy
+		} {
+			id := h.submit(task.Run{}, test.containers...).ID
+			time.Sleep(20 * time.Second)
+			got := 0
+			for e := range h.events(id) {
+				if e.Task.LastStatus == task.Activating {
+					got++
+				}
+			}
+			if now := h.task(id); got < test.least || got > test.most || now.LastStatus != task.Running {
+				t.Errorf("%s: ACTIVATING in %d events, want %d to %d, and then %s", test.name, got, test.least, test.most, now.LastStatus)
+			}
+			if _, err := h.runner.Stop(t.Context(), id, ""); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Minute)
+		}
+	})
+}
