@@ -74,8 +74,10 @@ func (s *starter) run(ctx context.Context) error {
 			if independent {
 				defer first.Done()
 			}
-			if err := s.awaitAll(gctx, p); err != nil {
-				return err
+			if s.t.Container(p.Name).StartedAt.IsZero() { // Else it has waited already, whatever has come since.
+				if err := s.awaitAll(gctx, p); err != nil {
+					return err
+				}
 			}
 			if err := s.start(gctx, p); err != nil {
 				return containerError{p.Name, err}

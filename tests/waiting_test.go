@@ -111,6 +111,40 @@ func TestHealthWhenStopped(t *testing.T) {
 	})
 }
 
+// Ensure a container that was started does not wait again when a server comes back, though
+// what it waited for is not healthy any more: that is looked at before the start only (ECS
+// developer guide, container dependency).
+func TestWaitOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHost(t, nil)
+		code := 0
+		h.fake.Check = func(task.ID, string) int { return code }
+		db := checked("db", "sleep", "1h")
+		db.StartTimeout = ptr(30)
+		last := part("last", 0, []string{"sleep", "1h"}, completed("slow"))
+		id := h.submit(task.Run{}, db, needs("app", "db", "sleep", "2h"), part("slow", 0, []string{"sleep", "2m"}), last).ID
+		time.Sleep(8 * time.Second)
+		if got := h.task(id); got.LastStatus != task.Activating || got.Container("app").LastStatus != task.Running {
+			t.Fatalf("at first it is %s: %+v", got.LastStatus, got.Containers)
+		}
+		code = 1
+		time.Sleep(30 * time.Second)
+		if got := h.healths(id); got != "UNHEALTHY UNHEALTHY UNKNOWN UNKNOWN UNKNOWN" {
+			t.Fatalf("then it is %s", got)
+		}
+		h.crash()
+		h.start()
+		time.Sleep(60 * time.Second)
+		if got := h.task(id); got.LastStatus != task.Activating {
+			t.Errorf("after a crash it is %s: %s %s", got.LastStatus, got.StopCode, got.StoppedReason)
+		}
+		time.Sleep(60 * time.Second)
+		if got := h.task(id); got.LastStatus != task.Running || got.Container("last").LastStatus != task.Running || h.healths(id) != "UNHEALTHY UNHEALTHY UNKNOWN UNKNOWN UNKNOWN" {
+			t.Errorf("in the end it is %s and %s: %s %s", got.LastStatus, h.healths(id), got.StopCode, got.StoppedReason)
+		}
+	})
+}
+
 // Ensure a task whose containers start without waiting, or wait for less than one would
 // look, is written down as often as it has states; and one that waits, no more often than
 // there was something to tell.
