@@ -178,6 +178,10 @@ type Runtime interface {
 	// a container's main process is about that of its latest run. Otherwise as Start.
 	Restart(ctx context.Context, id task.ID, container string, run int) (Started, error)
 
+	// Life returns how far a container has come, for those who do not want it to go any
+	// further; nothing, if it does not exist or Start and Restart failed.
+	Life(id task.ID, container string) (task.ContainerLife, error)
+
 	// Exec runs a command inside a container that runs, as its user and with its
 	// environment, and returns its exit code when it has ended; what it prints is lost.
 	// When ctx ends the command is killed with all that it started, and the error is

@@ -272,12 +272,17 @@ func (s *starter) container(p task.ContainerPlan) isolation.Container {
 // onTimeline puts a moment that the wall clock told onto t's time line, between
 // t's latest stamp and now.
 func (r *Runner) onTimeline(t task.Task, wall time.Time) time.Time {
-	now := r.Now()
-	at := t.Clock.Project(now).Add(-now.Wall.Sub(wall))
-	if latest := t.Time(now); at.After(latest) {
+	at := r.project(t, wall)
+	if latest := t.Time(r.Now()); at.After(latest) {
 		return latest
 	}
 	return t.InOrder(at)
+}
+
+// project is onTimeline for what may have been before t's latest stamp.
+func (r *Runner) project(t task.Task, wall time.Time) time.Time {
+	now := r.Now()
+	return t.Clock.Project(now).Add(-now.Wall.Sub(wall))
 }
 
 // lookPatience is how long after it began a server may need to find that a process

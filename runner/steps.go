@@ -297,7 +297,26 @@ func (r *Runner) outcome(ctx context.Context, t task.Task, container string) (ta
 		return task.Outcome{}, fmt.Errorf("wait for container %s: %w", container, err)
 	}
 	exit.At = r.onTimeline(t, exit.At)
-	return task.Outcome{Exit: &exit}, nil
+	o := task.Outcome{Exit: &exit}
+	if c := t.Container(container); !c.StartedAt.IsZero() || c.RestartCount > 0 {
+		return o, nil
+	}
+	// The server that started it may have died before it wrote that down.
+	life, err := r.Runtime.Life(t.ID, container)
+	if err != nil {
+		return task.Outcome{}, fmt.Errorf("find out when container %s started: %w", container, err)
+	}
+	if life.Started.IsZero() {
+		return o, nil
+	}
+	o.RuntimeID, o.StartedAt = task.RuntimeID(t.ID, container), r.project(t, life.Started)
+	if o.StartedAt.Before(t.PullStoppedAt) {
+		o.StartedAt = t.PullStoppedAt
+	}
+	if o.StartedAt.After(exit.At) {
+		o.StartedAt = exit.At
+	}
+	return o, nil
 }
 
 // end stops every container and takes the last reading of the task's counters.

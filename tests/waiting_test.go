@@ -49,6 +49,9 @@ func TestLastKnownHealth(t *testing.T) {
 		{name: "what waited runs", db: "1h", app: "3s", code: task.EssentialExited, at: func(h *host, call string, id task.ID) bool {
 			return call == "start" && h.fake.Starts(id, "app") == 1
 		}},
+		{name: "what waited runs, and all end", db: "9s", app: "3s", code: task.EssentialExited, at: func(h *host, call string, id task.ID) bool {
+			return call == "start" && h.fake.Starts(id, "app") == 1
+		}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

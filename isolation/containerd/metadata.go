@@ -44,7 +44,7 @@ func (r *Runtime) Holder(addr netip.Addr) (task.ID, bool) {
 	return h.id, ok
 }
 
-// Life returns how far a container has come; nothing, if it is not there.
+// Life implements isolation.Runtime.
 func (r *Runtime) Life(id task.ID, container string) (task.ContainerLife, error) {
 	dir := r.containerDir(id, container)
 	c, found, err := load[containerRecord](dir, containerFile)

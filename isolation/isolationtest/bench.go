@@ -111,6 +111,16 @@ func (b *bench) remove() {
 	}
 }
 
+// wantLife checks how often the main process of a container was started, 0 for never, and
+// when it was last.
+func (b *bench) wantLife(name string, starts int, last isolation.Started) {
+	b.Helper()
+	life, err := b.rt.Life(b.id, name)
+	if err != nil || life.Made.IsZero() || life.Restarts != max(starts-1, 0) || !life.Started.Equal(last.At) {
+		b.Errorf("Life = %+v, %v; want %d starts, the last at %v", life, err, starts, last.At)
+	}
+}
+
 func same(a, b isolation.Started) bool { return a.RuntimeID == b.RuntimeID && a.At.Equal(b.At) }
 
 func (b *bench) wantCode(name string, want int) {

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"berth/fault"
+	"berth/isolation"
 	"berth/task"
 )
 
@@ -156,6 +157,7 @@ func stopBeforeStart(b *bench) {
 		b.wantKind("Start after Stop", err, fault.Invalid)
 		_, err = b.rt.Wait(b.ctx(), b.id, "main")
 		b.wantKind("Wait for what was stopped before it started", err, fault.NotFound)
+		b.wantLife("main", 0, isolation.Started{})
 	}
 }
 

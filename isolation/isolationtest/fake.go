@@ -67,6 +67,7 @@ type container struct {
 	spec    isolation.Container
 	script  script
 	run     int
+	made    time.Time
 	started time.Time // zero: never
 	stopped time.Time // got the stop signal then
 	timer   *time.Timer
@@ -215,7 +216,7 @@ func (f *Fake) create(c isolation.Container) error {
 	if err != nil {
 		return err
 	}
-	w.containers[c.Name] = &container{spec: c, script: script, done: make(chan struct{})}
+	w.containers[c.Name] = &container{spec: c, script: script, made: time.Now(), done: make(chan struct{})}
 	return nil
 }
 
@@ -259,7 +260,7 @@ func (f *Fake) Restart(_ context.Context, id task.ID, name string, run int) (iso
 		f.mu.Unlock()
 		return isolation.Started{}, fault.New(fault.Conflict, "container %s cannot begin run %d", name, run)
 	default:
-		w.containers[name] = &container{spec: c.spec, script: c.script, run: run, done: make(chan struct{})}
+		w.containers[name] = &container{spec: c.spec, script: c.script, run: run, made: c.made, done: make(chan struct{})}
 	}
 	f.mu.Unlock()
 	st, err := f.start(process{id, name})
@@ -267,6 +268,17 @@ func (f *Fake) Restart(_ context.Context, id task.ID, name string, run int) (iso
 		return isolation.Started{}, err
 	}
 	return st, f.fail("restart", id)
+}
+
+// Life implements isolation.Runtime.
+func (f *Fake) Life(id task.ID, name string) (task.ContainerLife, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	_, c := f.find(process{id, name})
+	if c == nil {
+		return task.ContainerLife{}, nil
+	}
+	return task.ContainerLife{Made: c.made, Started: c.started, Restarts: c.run}, nil
 }
 
 // Exec implements isolation.Runtime. The command is a script as the container's is: how

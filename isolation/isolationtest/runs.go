@@ -34,6 +34,7 @@ func restartOnce(b *bench) {
 		}
 		b.rt = b.open()
 	}
+	b.wantLife("main", 2, second)
 	third := b.restart("main", 2)
 	b.wantCode("main", 3)
 	if same(second, third) {

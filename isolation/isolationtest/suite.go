@@ -94,7 +94,9 @@ func everyCallTwice(b *bench) {
 	}
 	b.create("main", "sleep", "1h")
 	b.create("main", "sleep", "1h")
+	b.wantLife("main", 0, isolation.Started{})
 	started := b.start("main")
+	b.wantLife("main", 1, started)
 	if again := b.start("main"); !same(again, started) {
 		b.Errorf("second Start = %+v, want %+v", again, started)
 	}
@@ -109,6 +111,7 @@ func everyCallTwice(b *bench) {
 	if again := b.start("main"); !same(again, started) {
 		b.Errorf("Start after the end = %+v, want %+v", again, started)
 	}
+	b.wantLife("main", 1, started)
 	b.remove()
 	b.remove()
 }
@@ -121,6 +124,9 @@ func nothingThere(b *bench) {
 	b.wantKind("Start", err, fault.NotFound)
 	_, err = b.rt.Gauge(ctx, b.id)
 	b.wantKind("Gauge", err, fault.NotFound)
+	if life, err := b.rt.Life(b.id, "main"); err != nil || life != (task.ContainerLife{}) {
+		b.Errorf("Life = %+v, %v; want nothing", life, err)
+	}
 	b.stop("main")
 	b.kill("main")
 	b.remove()
