@@ -27,8 +27,8 @@ type checks struct {
 }
 
 type check struct {
-	run    int
-	health string
+	run     int
+	verdict task.Verdict
 }
 
 func (r *Runner) newChecks(wanted context.Context) *checks {
@@ -46,28 +46,30 @@ func (c *checks) begin(t task.Task, p task.ContainerPlan, now task.Container) {
 	if have, ok := c.by[p.Name]; ok && have.run == now.RestartCount {
 		return
 	}
-	c.by[p.Name] = check{run: now.RestartCount, health: now.Health}
+	c.by[p.Name] = check{now.RestartCount, task.Verdict{Status: now.Health, Since: now.HealthSince, ExitCode: now.HealthExitCode}}
 	c.running.Go(func() { c.watch(t, p, now) })
 }
 
 // health returns what is known of the health of a container's run, and a channel that is
 // closed when anything changes.
-func (c *checks) health(name string, run int) (string, <-chan struct{}) {
+func (c *checks) health(name string, run int) (task.Verdict, <-chan struct{}) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if have, ok := c.by[name]; ok && have.run == run {
-		return have.health, c.changed
+		return have.verdict, c.changed
 	}
-	return "", c.changed
+	return task.Verdict{}, c.changed
 }
 
-func (c *checks) set(name string, run int, health string) {
+// set takes over what the checks of a container's run have come to. One that says the same
+// as before changes nothing.
+func (c *checks) set(name string, run int, v task.Verdict) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if have := c.by[name]; have.run != run || have.health == health {
+	if have := c.by[name]; have.run != run || have.verdict.Status == v.Status {
 		return
 	}
-	c.by[name] = check{run, health}
+	c.by[name] = check{run, v}
 	close(c.changed)
 	c.changed = make(chan struct{})
 }
@@ -91,7 +93,7 @@ func (c *checks) watch(t task.Task, p task.ContainerPlan, now task.Container) {
 		case <-c.ctx.Done():
 			return
 		}
-		ok, err := c.once(t.ID, p)
+		code, err := c.once(t.ID, p)
 		kind := fault.KindOf(err)
 		switch {
 		case c.ctx.Err() != nil, c.overtaken(p.Name, now.RestartCount):
@@ -99,38 +101,38 @@ func (c *checks) watch(t task.Task, p task.ContainerPlan, now task.Container) {
 		case kind == fault.Conflict, kind == fault.NotFound: // It has ended, or is about to be seen again.
 		case err != nil:
 			c.r.Log.Warn("health check could not be made", zap.String("task", string(t.ID)), zap.String("container", p.Name), zap.Error(err))
-		case ok:
+		case code == 0:
 			passed, failures = true, 0
-			c.set(p.Name, now.RestartCount, task.Healthy)
+			c.set(p.Name, now.RestartCount, task.Verdict{Status: task.Healthy, Since: t.Time(c.r.Now())})
 		case !passed && t.Time(c.r.Now()).Sub(now.StartedAt) < p.Health.StartPeriod:
 		default:
 			if failures++; failures >= p.Health.Retries {
-				c.set(p.Name, now.RestartCount, task.Unhealthy)
+				c.set(p.Name, now.RestartCount, task.Verdict{Status: task.Unhealthy, Since: t.Time(c.r.Now()), ExitCode: code})
 			}
 		}
 		timer.Reset(p.Health.Interval)
 	}
 }
 
-// once makes one check. The error says that it could not be made.
-func (c *checks) once(id task.ID, p task.ContainerPlan) (ok bool, err error) {
+// once makes one check and returns its exit code. The error says that it could not be made.
+func (c *checks) once(id task.ID, p task.ContainerPlan) (code int, err error) {
 	ctx, cancel := context.WithTimeout(c.ctx, p.Health.Timeout)
 	defer cancel()
-	code, err := c.r.Runtime.Exec(ctx, id, p.Name, isolation.Command{Name: "health", Args: p.Health.Command})
+	code, err = c.r.Runtime.Exec(ctx, id, p.Name, isolation.Command{Name: "health", Args: p.Health.Command})
 	if errors.Is(err, context.DeadlineExceeded) || fault.KindOf(err) == fault.Invalid {
-		return false, nil // It takes too long, or cannot be run at all.
+		return task.NoExitCode, nil // It takes too long, or cannot be run at all.
 	}
-	return err == nil && code == 0, err
+	return code, err
 }
 
 // news returns the health of containers that is not written down, and a channel that is
 // closed when there is more. Of those that have ended it is not news any more.
-func (c *checks) news(t task.Task) (map[string]string, <-chan struct{}) {
-	news := make(map[string]string)
+func (c *checks) news(t task.Task) (map[string]task.Verdict, <-chan struct{}) {
+	news := make(map[string]task.Verdict)
 	_, changed := c.health("", 0)
 	for _, now := range t.Containers {
-		if health, _ := c.health(now.Name, now.RestartCount); health != "" && health != now.Health && now.LastStatus != task.Stopped {
-			news[now.Name] = health
+		if v, _ := c.health(now.Name, now.RestartCount); v.Status != "" && v.Status != now.Health && now.LastStatus != task.Stopped {
+			news[now.Name] = v
 		}
 	}
 	return news, changed

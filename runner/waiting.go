@@ -94,7 +94,7 @@ func (s *starter) healthy(ctx context.Context, name, dependency string) error {
 	}()
 	for {
 		health, changed := s.health.health(dependency, 0)
-		if health == task.Healthy {
+		if health.Status == task.Healthy {
 			_, _, err := s.tell(ctx) // A server that comes after us has to know why the next ones run.
 			return err
 		}

@@ -13,6 +13,17 @@ const (
 	Unknown   = "UNKNOWN"
 )
 
+// Verdict is what the checks of a container have come to.
+type Verdict struct {
+	Status   string    // Healthy, Unhealthy or Unknown; empty: there are no checks
+	Since    time.Time // when it became that, on the task's time line; zero: it never was anything else
+	ExitCode int       // if Unhealthy, of the check that made it that: 1 to 255, or NoExitCode
+}
+
+// NoExitCode stands for the exit code of a check that took too long or could not be run, as
+// in Docker.
+const NoExitCode = -1
+
 // HealthPlan is how a container's health is checked: its HealthCheck with the defaults
 // filled in. A check that ends with 0 within Timeout passes, any other fails. The first
 // comes Interval after the start, and each next one Interval after the one before.

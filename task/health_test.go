@@ -15,7 +15,7 @@ func TestKnowing(t *testing.T) {
 	old := runs("gone", false)
 	old.LastStatus, old.Health = Stopped, Healthy
 	now := Task{LastStatus: Activating, Health: Unknown, Containers: []Container{runs("a", true), runs("b", false), old, {Name: "c", Essential: true, LastStatus: Pending, Health: Unknown}}}
-	step := func(tr Transition, health map[string]string) {
+	step := func(tr Transition, health map[string]Verdict) {
 		t.Helper()
 		next, err := now.Apply(tr.Knowing(health))
 		if err != nil {
@@ -34,16 +34,16 @@ func TestKnowing(t *testing.T) {
 			t.Errorf("%s: the task is %s, want %s", when, now.Health, task)
 		}
 	}
-	step(Waiting(at, nil), map[string]string{"a": Healthy, "gone": Unhealthy})
+	step(Waiting(at, nil), map[string]Verdict{"a": {Status: Healthy}, "gone": {Status: Unhealthy}})
 	want("one waits", Unknown, Healthy, Unknown, Healthy, Unknown) // c has no say yet
-	step(Waiting(at, nil), map[string]string{"b": Unhealthy})
+	step(Waiting(at, nil), map[string]Verdict{"b": {Status: Unhealthy}})
 	want("one that is not essential", Unknown, Healthy, Unhealthy, Healthy, Unknown)
-	step(Started(at, map[string]Outcome{"c": {StartedAt: at}}), map[string]string{"c": Healthy})
+	step(Started(at, map[string]Outcome{"c": {StartedAt: at}}), map[string]Verdict{"c": {Status: Healthy}})
 	want("all run", Healthy, Healthy, Unhealthy, Healthy, Healthy)
-	step(Observed(at, map[string]Outcome{"a": {Restart: true}}), map[string]string{"a": Unhealthy})
+	step(Observed(at, map[string]Outcome{"a": {Restart: true}}), map[string]Verdict{"a": {Status: Unhealthy}})
 	want("anew", Unknown, Unknown, Unhealthy, Healthy, Healthy)
-	step(Observed(at, map[string]Outcome{"b": {Exit: &Exit{At: at}}}), map[string]string{"b": Healthy})
+	step(Observed(at, map[string]Outcome{"b": {Exit: &Exit{At: at}}}), map[string]Verdict{"b": {Status: Healthy}})
 	want("its end", Unknown, Unknown, Healthy, Healthy, Healthy)
-	step(Quit(at, EssentialExited, ReasonEssentialExited, map[string]Outcome{"c": {Exit: &Exit{At: at}}}), map[string]string{"c": Unhealthy})
+	step(Quit(at, EssentialExited, ReasonEssentialExited, map[string]Outcome{"c": {Exit: &Exit{At: at}}}), map[string]Verdict{"c": {Status: Unhealthy}})
 	want("the task's end", Unhealthy, Unknown, Healthy, Healthy, Unhealthy)
 }

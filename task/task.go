@@ -121,8 +121,10 @@ type Container struct {
 	ExitCode          *int               `json:"exitCode,omitempty"`
 	Reason            string             `json:"reason,omitempty"`
 	Health            string             `json:"healthStatus"`
-	RestartCount      int                `json:"restartCount,omitempty"` // Berth, and the task metadata endpoint: how often its restartPolicy started it anew
-	Essential         bool               `json:"essential"`              // Berth
+	HealthSince       time.Time          `json:"healthStatusSince,omitzero"` // Berth: when healthStatus last changed; left out while it never has
+	HealthExitCode    int                `json:"healthExitCode,omitempty"`   // Berth: of the check that last made it UNHEALTHY, also after that; -1: it took too long or could not be run
+	RestartCount      int                `json:"restartCount,omitempty"`     // Berth, and the task metadata endpoint: how often its restartPolicy started it anew
+	Essential         bool               `json:"essential"`                  // Berth
 	CPU               string             `json:"cpu"`
 	Memory            string             `json:"memory,omitempty"`
 	MemoryReservation string             `json:"memoryReservation,omitempty"`

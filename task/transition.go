@@ -22,7 +22,7 @@ type Transition struct {
 	eni        string            // attachment ID of network
 	images     map[string]string // container name → digest reference
 	containers map[string]Outcome
-	health     map[string]string // container name → what its health check says now
+	health     map[string]Verdict // container name → what its checks have come to
 	usage      *Counters
 }
 
@@ -66,9 +66,9 @@ func Waiting(at time.Time, containers map[string]Outcome) Transition {
 }
 
 // Knowing is tr with what has become known of the health of containers before it: container
-// names with what the check of each says now. Of a container that has ended nothing more is
+// names with what the checks of each have come to. Of a container that has ended nothing more is
 // learned. It goes with any step, for what a step ends may not be looked at again.
-func (tr Transition) Knowing(health map[string]string) Transition {
+func (tr Transition) Knowing(health map[string]Verdict) Transition {
 	tr.health = health
 	return tr
 }
@@ -172,24 +172,37 @@ func (t *Task) note(tr Transition) {
 			c.ImageRef = ref
 			_, c.ImageDigest, _ = strings.Cut(ref, "@")
 		}
-		if health, ok := tr.health[c.Name]; ok && c.LastStatus != Stopped {
-			c.Health = health
+		if v, ok := tr.health[c.Name]; ok && c.LastStatus != Stopped {
+			c.judge(v)
 		}
 		if o, ok := tr.containers[c.Name]; ok {
-			c.take(o)
+			c.take(o, tr.at)
 		}
 	}
 	t.Health = health(t.Containers)
 }
 
-// take notes o. What is known already is not changed: how a container ended is
-// told once.
-func (c *Container) take(o Outcome) {
+// judge notes v. Its parts say what was when the status last changed; a container that is
+// healthy again keeps the exit code that it was unhealthy by (ECS agent, SetHealthStatus).
+func (c *Container) judge(v Verdict) {
+	if c.Health == v.Status {
+		return
+	}
+	c.Health, c.HealthSince = v.Status, v.Since
+	if v.Status == Unhealthy {
+		c.HealthExitCode = v.ExitCode
+	}
+}
+
+// take notes o, which became known at that time. What is known already is not changed: how
+// a container ended is told once.
+func (c *Container) take(o Outcome, at time.Time) {
 	if c.LastStatus == Stopped {
 		return
 	}
 	if o.Restart {
-		c.LastStatus, c.StartedAt, c.Health = Pending, time.Time{}, Unknown
+		c.judge(Verdict{Status: Unknown, Since: at})
+		c.LastStatus, c.StartedAt = Pending, time.Time{}
 		c.RestartCount++
 		return
 	}

@@ -255,3 +255,57 @@ func (h *host) events(id task.ID) iter.Seq[task.Event] {
 		}
 	}
 }
+
+// Ensure one learns since when a container is as it is, and by which exit code it became
+// UNHEALTHY, also when the server that saw it is gone: what other checks ended with and when
+// is not that (ECS agent, SetHealthStatus).
+func TestVerdict(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHost(t, nil)
+		code := 0
+		h.fake.Check = func(_ task.ID, name string) int { return code }
+		c := checked("a", "sleep", "100s")
+		c.RestartPolicy = &task.RestartPolicy{Enabled: true, RestartAttemptPeriod: ptr(60)}
+		id := h.submit(task.Run{}, c).ID
+		want := func(after time.Duration, status string, since time.Duration, code int) {
+			t.Helper()
+			time.Sleep(after)
+			got := h.task(id)
+			c, at := got.Containers[0], time.Time{}
+			if since > 0 {
+				at = got.StartedAt.Add(since)
+			}
+			if c.Health != status || !c.HealthSince.Equal(at) || c.HealthExitCode != code {
+				t.Errorf("after %v it is %s since %v by %d, want %s since %v by %d", time.Since(got.StartedAt), c.Health, c.HealthSince, c.HealthExitCode, status, at, code)
+			}
+		}
+		const s = time.Second
+		want(3*s, task.Unknown, 0, 0)
+		want(14*s, task.Healthy, 5*s, 0) // it was looked at three times
+		code = 7
+		want(10*s, task.Healthy, 5*s, 0) // two failures
+		code = 3
+		want(5*s, task.Unhealthy, 30*s, 3)
+		code = 4
+		want(10*s, task.Unhealthy, 30*s, 3)
+		h.crash()
+		time.Sleep(10 * s)
+		h.start()
+		want(10*s, task.Unhealthy, 30*s, 3)
+		code = 0
+		want(5*s, task.Healthy, 65*s, 3) // the code stays
+		want(40*s, task.Healthy, 105*s, 3)
+	})
+	synctest.Test(t, func(t *testing.T) {
+		h := newHost(t, nil)
+		slow, none := checked("slow", "sleep", "1h"), checked("none", "sleep", "1h")
+		slow.HealthCheck.Command, none.HealthCheck.Command = []string{"CMD", "sleep", "1h"}, []string{"CMD", "/missing"}
+		id := h.submit(task.Run{}, slow, none).ID
+		time.Sleep(40 * time.Second)
+		for _, c := range h.task(id).Containers {
+			if c.Health != task.Unhealthy || c.HealthExitCode != task.NoExitCode {
+				t.Errorf("%s: %s by %d", c.Name, c.Health, c.HealthExitCode)
+			}
+		}
+	})
+}

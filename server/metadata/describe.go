@@ -101,7 +101,7 @@ func (e *endpoint) describe(a asker, c task.Container) (*containerAnswer, error)
 		answer.Ports = append(answer.Ports, portAnswer{ContainerPort: p.ContainerPort, Protocol: p.Protocol, HostPort: host})
 	}
 	if d.HealthCheck != nil && d.HealthCheck.Command[0] != "NONE" {
-		answer.Health = &healthAnswer{Status: c.Health}
+		answer.Health = &healthAnswer{Status: c.Health, Since: moment(c.HealthSince), ExitCode: c.HealthExitCode}
 	}
 	if l := d.LogConfiguration; l != nil {
 		answer.LogDriver, answer.LogOptions = l.LogDriver, logOptions(l.Options, t.ID, c.Name)

@@ -312,6 +312,38 @@ func TestWhileStarting(t *testing.T) {
 	}
 }
 
+// Ensure a container's health says since when it is so and how the check ended that made it
+// UNHEALTHY, in the agent's words and with its omissions, also while the task starts.
+func TestContainerHealth(t *testing.T) {
+	h := newHost()
+	since := time.Date(2026, 5, 4, 5, 2, 31, 0, time.FixedZone("", 2*60*60))
+	for _, tt := range []struct {
+		status string
+		since  time.Time
+		code   int
+		want   string
+	}{
+		{task.Unknown, time.Time{}, 0, `{"status":"UNKNOWN"}`},
+		{task.Healthy, since, 0, `{"status":"HEALTHY","statusSince":"2026-05-04T03:02:31Z"}`},
+		{task.Unhealthy, since, 7, `{"status":"UNHEALTHY","statusSince":"2026-05-04T03:02:31Z","exitCode":7}`},
+		{task.Unhealthy, since, task.NoExitCode, `{"status":"UNHEALTHY","statusSince":"2026-05-04T03:02:31Z","exitCode":-1}`},
+	} {
+		now := h.tasks[mine]
+		now.LastStatus = task.Activating
+		c := &now.Containers[0]
+		c.Health, c.HealthSince, c.HealthExitCode = tt.status, tt.since, tt.code
+		h.tasks[mine] = now
+		for _, path := range []string{app(""), "/v3/" + task.RuntimeID(mine, "app"), "/v2/metadata/" + task.RuntimeID(mine, "app")} {
+			if _, text := ask(newEndpoint(h), here, "GET", path, ""); !strings.Contains(text, `"Health":`+tt.want) {
+				t.Errorf("%s: %s, want %s", path, text, tt.want)
+			}
+		}
+	}
+	if _, text := ask(newEndpoint(h), here, "GET", "/v4/"+task.RuntimeID(mine, "init"), ""); strings.Contains(text, "Health") {
+		t.Errorf("without a check: %s", text)
+	}
+}
+
 // Ensure a container that was started anew says so, and its stats begin anew.
 func TestRestarted(t *testing.T) {
 	h := newHost()

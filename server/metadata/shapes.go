@@ -74,8 +74,12 @@ type portAnswer struct {
 	HostPort      int    `json:"HostPort,omitempty"`
 }
 
+// healthAnswer says what was when the status last changed. The agent's output, the first KiB
+// of what the check printed, is missing: that is lost here.
 type healthAnswer struct {
-	Status string `json:"status,omitempty"`
+	Status   string     `json:"status,omitempty"`
+	Since    *time.Time `json:"statusSince,omitempty"` // left out while it never has
+	ExitCode int        `json:"exitCode,omitempty"`    // of the check that last made it UNHEALTHY
 }
 
 type networkAnswer struct {
