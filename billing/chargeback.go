@@ -43,12 +43,6 @@ type StatementLine struct {
 	Amount      Money  `json:"amount"`
 }
 
-// The states of a period.
-const (
-	PeriodOpen   = "OPEN"
-	PeriodClosed = "CLOSED"
-)
-
 // ParsePeriod reads a month, as 2026-10, and returns its beginning.
 func ParsePeriod(text string) (time.Time, error) {
 	t, err := time.Parse("2006-01", text)

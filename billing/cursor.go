@@ -178,7 +178,7 @@ func (c *Cursor) move(kind Kind, to time.Time, t Terms) Entry {
 	used, measured := c.measure(kind, to, t)
 	c.Seq++
 	e := Entry{
-		ID: entryID(kind, c.Task, c.SKU, c.Seq), Task: c.Task, Account: account(c.ARN), SKU: c.SKU, Seq: c.Seq, Kind: kind,
+		ID: entryID(kind, c.Task, c.SKU, c.Seq), Task: c.Task, ARN: c.ARN, Account: account(c.ARN), SKU: c.SKU, Seq: c.Seq, Kind: kind,
 		From: c.To, To: to, Units: c.Size * int64(to.Sub(c.To)), Rate: c.Rate, PriceList: c.PriceList, Amount: total - c.SegmentAmount,
 		Booked: t.book(booked), Used: UsedUnits{used, true}, Measured: measured,
 	}
@@ -237,8 +237,11 @@ func segmentsOf(k SKU, entries []Entry) []segment {
 
 // account returns the account in an ARN, which is its fifth part.
 func account(arn string) string {
-	if parts := strings.SplitN(arn, ":", 6); len(parts) == 6 {
-		return parts[4]
+	for range 4 {
+		_, arn, _ = strings.Cut(arn, ":")
+	}
+	if name, _, ok := strings.Cut(arn, ":"); ok {
+		return name
 	}
 	return "unknown"
 }

@@ -3,7 +3,6 @@ package billing
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"fmt"
 	"strconv"
 	"strings"
 	"time"
@@ -29,6 +28,7 @@ const (
 type Entry struct {
 	ID        string    `json:"id"`
 	Task      task.ID   `json:"-"`
+	ARN       string    `json:"-"` // of the task
 	Account   string    `json:"-"`
 	SKU       SKU       `json:"sku"`
 	Seq       int64     `json:"-"` // within (task, SKU), from 1; of a Reversal: that of the entry which it takes back, negative
@@ -77,7 +77,9 @@ func (u *UsedUnits) UnmarshalText(text []byte) error {
 // entryID returns the ID of an entry, which follows from its place, so that the
 // same entry cannot be made twice under two IDs.
 func entryID(kind Kind, id task.ID, k SKU, seq int64) string {
-	sum := sha256.Sum256(fmt.Appendf(nil, "%s|%s|%s|%d", kind, id, k, seq))
+	b := make([]byte, 0, 128)
+	b = append(append(append(append(append(append(b, kind...), '|'), id...), '|'), k...), '|')
+	sum := sha256.Sum256(strconv.AppendInt(b, seq, 10))
 	return hex.EncodeToString(sum[:16])
 }
 
@@ -114,6 +116,7 @@ func (e Entry) Body() []byte {
 	text(e.PriceList)
 	number(int64(e.Amount))
 	if !old {
+		text(e.ARN)
 		number(e.Booked.UnixNano())
 		if e.Used.Known {
 			number(e.Used.Units)
@@ -152,29 +155,50 @@ const (
 	StorageTime = "storage" // GiB × nanoseconds
 )
 
-// Postings returns the sides of e: two of money and, if it is known what was
-// used, three or more of the resource. What is reserved comes from reserved:SKU
-// and goes to used:SKU and waste:SKU, so that used + waste = reserved is an
-// identity of the ledger. What was used beyond the reservation comes from
-// burst:SKU and goes to overage:SKU. Sides of zero are left out of the latter four.
-func (e Entry) Postings() []Posting {
-	ps := make([]Posting, 2, 7)
-	ps[0] = Posting{"asset:unbilled:" + e.Account, USD, int64(e.Amount)}
-	ps[1] = Posting{"income:" + string(e.SKU), USD, -int64(e.Amount)}
+// Sides is the number of sides that an entry can have.
+const Sides = 7
+
+// Amounts returns the sides of e; Accounts says whose they are. Two are of money
+// and, if it is known what was used, three or more of the resource. What is
+// reserved comes from reserved:SKU and goes to used:SKU and waste:SKU, so that
+// used + waste = reserved is an identity of the ledger. What was used beyond the
+// reservation comes from burst:SKU and goes to overage:SKU. posted says which are
+// written down: of the last four only those that are not zero.
+func (e Entry) Amounts() (amounts [Sides]int64, posted [Sides]bool) {
+	amounts[0], amounts[1] = int64(e.Amount), -int64(e.Amount)
+	posted[0], posted[1] = true, true
 	if !e.Used.Known {
-		return ps
+		return amounts, posted
 	}
 	within := min(e.Used.Units, e.Units)
 	if e.Units < 0 { // time is taken back
 		within = max(e.Used.Units, e.Units)
 	}
-	unit, over := skus[e.SKU].time, e.Used.Units-within
-	ps = append(ps, Posting{"reserved:" + string(e.SKU), unit, -e.Units})
-	for _, p := range []Posting{
-		{"used:" + string(e.SKU), unit, within}, {"waste:" + string(e.SKU), unit, e.Units - within},
-		{"overage:" + string(e.SKU), unit, over}, {"burst:" + string(e.SKU), unit, -over},
-	} {
-		if p.Amount != 0 {
+	over := e.Used.Units - within
+	amounts[2], amounts[3], amounts[4], amounts[5], amounts[6] = -e.Units, within, e.Units-within, over, -over
+	posted[2] = true
+	for i := 3; i < Sides; i++ {
+		posted[i] = amounts[i] != 0
+	}
+	return amounts, posted
+}
+
+// Accounts returns the accounts of the sides of e, with amounts of zero.
+func (e Entry) Accounts() [Sides]Posting {
+	k, unit := string(e.SKU), skus[e.SKU].time
+	return [Sides]Posting{
+		{Account: "asset:unbilled:" + e.Account, Unit: USD}, {Account: "income:" + k, Unit: USD}, {Account: "reserved:" + k, Unit: unit},
+		{Account: "used:" + k, Unit: unit}, {Account: "waste:" + k, Unit: unit}, {Account: "overage:" + k, Unit: unit}, {Account: "burst:" + k, Unit: unit},
+	}
+}
+
+// Postings returns the sides of e that are written down.
+func (e Entry) Postings() []Posting {
+	amounts, posted := e.Amounts()
+	var ps []Posting
+	for i, p := range e.Accounts() {
+		if posted[i] {
+			p.Amount = amounts[i]
 			ps = append(ps, p)
 		}
 	}

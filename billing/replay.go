@@ -9,7 +9,8 @@ import (
 // Replay works out from its entries where a cursor must stand.
 type Replay struct {
 	cursor Cursor
-	past   []Cursor // as they stood at the end of the segments before
+	past   []Cursor  // as they stood at the end of the segments before
+	end    time.Time // of the time that was not rounded up
 	begun  bool
 }
 
@@ -62,6 +63,9 @@ func (r *Replay) Take(e Entry) error {
 	want.Used, want.Measured, want.Booked = e.Used, e.Measured, e.Booked
 	if want != e {
 		return fmt.Errorf("is %+v and must be %+v", e, want)
+	}
+	if e.Kind == Metered || e.Kind == Correction {
+		r.end = e.To
 	}
 	if n := len(r.past); n > 0 && e.Kind == Correction && c.To.Equal(c.SegmentFrom) {
 		before := r.past[n-1] // The whole segment is taken back.
@@ -116,7 +120,7 @@ func (r *Replay) Check(c Cursor) error {
 	if c.Closed != !c.End.IsZero() {
 		return fmt.Errorf("is closed: %t, and ended at %s", c.Closed, c.End)
 	}
-	if c.Closed && (c.End.Before(c.From) || c.To.Sub(c.From) != billed(c.End.Sub(c.From))) {
+	if c.Closed && (!c.End.Equal(later(c.From, r.end)) || c.To.Sub(c.From) != billed(c.End.Sub(c.From))) {
 		return fmt.Errorf("is closed after %s and charges for %s", c.End.Sub(c.From), c.To.Sub(c.From))
 	}
 	return nil

@@ -2,22 +2,30 @@ package store
 
 import (
 	"context"
-	"crypto/sha256"
 	"database/sql"
 	"fmt"
 	"strings"
 
 	"berth/billing"
+	"berth/billing/proof"
 )
 
 // book is what the writer remembers of the ledger so that it need not ask: how
 // many entries there are, and the numbers of accounts. What the group that is
 // being written adds can be taken back.
 type book struct {
-	size     int64 // entries that are committed
-	leaves   [][sha256.Size]byte
+	frontier *proof.Frontier // of what is committed
+	leaves   []proof.Hash    // of this group
 	accounts map[account]int64
 	opened   []account // by this group
+	sides    map[sidesKey]*[billing.Sides]int64
+}
+
+// sidesKey is what the accounts of an entry follow from; sides has their numbers, 0
+// where they have not been needed.
+type sidesKey struct {
+	account string
+	sku     billing.SKU
 }
 
 // account is the name of an account and the unit in which it counts.
@@ -28,9 +36,10 @@ type mark struct{ leaves, opened int }
 
 // openBook reads the ledger.
 func openBook(ctx context.Context, tx *sql.Tx) (*book, error) {
-	b := &book{accounts: make(map[account]int64)}
-	if err := tx.QueryRowContext(ctx, `SELECT coalesce(max(n) + 1, 0) FROM ledger_entries`).Scan(&b.size); err != nil {
-		return nil, fmt.Errorf("read size of ledger: %w", err)
+	b := &book{accounts: make(map[account]int64), sides: make(map[sidesKey]*[billing.Sides]int64)}
+	var err error
+	if b.frontier, err = openFrontier(ctx, tx); err != nil {
+		return nil, err
 	}
 	rows, err := tx.QueryContext(ctx, `SELECT id, name, unit FROM ledger_accounts`)
 	if err != nil {
@@ -65,15 +74,19 @@ func (b *book) rollBack(m mark) {
 	for _, a := range b.opened[m.opened:] {
 		delete(b.accounts, a)
 	}
+	if len(b.opened) > m.opened {
+		clear(b.sides)
+	}
 	b.opened = b.opened[:m.opened]
 }
 
-// committed notes that what was added is there.
-func (b *book) committed() {
-	if b == nil {
+// committed notes that what was added is there; next is what it led to, if it
+// was anything.
+func (b *book) committed(next *proof.Frontier) {
+	if next == nil {
 		return
 	}
-	b.size += int64(len(b.leaves))
+	b.frontier = next
 	b.leaves, b.opened = b.leaves[:0], b.opened[:0]
 }
 
@@ -83,16 +96,29 @@ func (b *book) enter(ctx context.Context, tx *sql.Tx, entries []billing.Entry) e
 	args := make([]any, 0, len(entries)*entryArgs)
 	sides := make([]any, 0, len(entries)*6*postingArgs)
 	for _, e := range entries {
-		n, hash := b.size+int64(len(b.leaves)), e.Hash()
+		n, hash := b.frontier.Size()+int64(len(b.leaves)), e.Hash()
 		b.leaves = append(b.leaves, hash)
 		args = append(args, n, e.ID, string(e.Task), e.Account, string(e.SKU), e.Seq, string(e.Kind), e.From.UnixNano(), e.To.UnixNano(), e.Units,
 			int64(e.Rate), e.PriceList, int64(e.Amount), e.Booked.UnixNano(), usedArg(e.Used), e.Measured.UnixNano(), refArg(e.Ref), e.Reason, hash[:])
-		for _, p := range e.Postings() {
-			id, err := b.account(ctx, tx, account{p.Account, p.Unit})
-			if err != nil {
-				return err
+		amounts, posted := e.Amounts()
+		numbers := b.sides[sidesKey{e.Account, e.SKU}]
+		if numbers == nil {
+			numbers = new([billing.Sides]int64)
+			b.sides[sidesKey{e.Account, e.SKU}] = numbers
+		}
+		for i, ok := range posted {
+			if !ok {
+				continue
 			}
-			sides = append(sides, n, id, p.Amount)
+			if numbers[i] == 0 {
+				p := e.Accounts()[i]
+				id, err := b.account(ctx, tx, account{p.Account, p.Unit})
+				if err != nil {
+					return err
+				}
+				numbers[i] = id
+			}
+			sides = append(sides, n, numbers[i], amounts[i])
 		}
 	}
 	if err := insert(ctx, tx, insertEntries, entryArgs, args); err != nil {

@@ -63,7 +63,7 @@ func TestChargeback(t *testing.T) {
 	}
 	defer db.Close()
 	end := october.AddDate(0, 1, 0)
-	if _, err := db.Exec(fmt.Sprintf(`INSERT INTO ledger_periods VALUES (%d, %d, '2026-10', %d, 99, 9, %d)`,
+	if _, err := db.Exec(fmt.Sprintf(`INSERT INTO ledger_periods VALUES (%d, %d, '2026-10', %d, 99, 9, %d, '')`,
 		end.UnixNano(), october.UnixNano(), end.Add(time.Hour).UnixNano(), int64(c.Total.Amount))); err != nil {
 		t.Fatal(err)
 	}

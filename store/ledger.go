@@ -58,7 +58,7 @@ func (s *Store) enter(ctx context.Context, tx *sql.Tx, entries []billing.Entry) 
 		}
 		s.book = b
 	}
-	first := s.book.size + int64(len(s.book.leaves))
+	first := s.book.frontier.Size() + int64(len(s.book.leaves))
 	err := s.book.enter(ctx, tx, entries)
 	if err == nil {
 		err = s.count(ctx, tx, first, entries)
@@ -149,17 +149,20 @@ func (s *Store) Cursors(ctx context.Context, id task.ID) ([]billing.Cursor, erro
 
 // Entries is part of billing.Ledger.
 func (s *Store) Entries(ctx context.Context, id task.ID) ([]billing.Entry, error) {
-	rows, err := s.reader().QueryContext(ctx, `SELECT `+entryColumns+` FROM ledger_entries WHERE task = ? ORDER BY sku, seq < 0, abs(seq)`, id)
+	rows, err := s.reader().QueryContext(ctx, `SELECT `+entryColumns+`, arn FROM ledger_entries JOIN
+			(SELECT task AS t, sku AS s, arn FROM meter_cursors) ON t = task AND s = sku WHERE task = ? ORDER BY sku, seq < 0, abs(seq)`, id)
 	if err != nil {
 		return nil, fmt.Errorf("read entries of task %s: %w", id, err)
 	}
 	defer rows.Close()
 	var es []billing.Entry
 	for rows.Next() {
-		e, _, _, err := scanEntry(rows)
+		var arn string
+		e, _, _, err := scanEntry(rows, &arn)
 		if err != nil {
 			return nil, err
 		}
+		e.ARN = arn
 		es = append(es, e)
 	}
 	return es, rows.Err()

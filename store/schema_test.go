@@ -75,8 +75,8 @@ var migrationTests = map[string]struct {
 		before: oldLedger(),
 		after: map[string]string{
 			`SELECT group_concat(n || ' ' || kind || ' ' || booked_at || ' ' || coalesce(used, '-') || ' ' || measured_at, ', ' ORDER BY n) FROM ledger_entries`: "0 METER 1000000000 - 3600000000000, 1 CORRECTION 3550000000000 - 3550000000000",
-			`SELECT seq || ' ' || segment_at || ' ' || segment_amount || ' ' || measured_at || ' ' || closed FROM meter_cursors`:                                 "2 1000000000 9978 3550000000000 1",
-			`SELECT group_concat(a.name || ' ' || p.amount, ', ' ORDER BY p.entry, a.id) FROM ledger_postings p JOIN ledger_accounts a ON a.id = p.account`:      "asset:unbilled:000000000000 10119, income:Fargate-vCPU-Hours:perCPU -10119, asset:unbilled:000000000000 -141, income:Fargate-vCPU-Hours:perCPU 141",
+			`SELECT seq || ' ' || segment_at || ' ' || segment_amount || ' ' || measured_at || ' ' || closed FROM meter_cursors`:                                 "2 1000000000 9976633 3550000000000 1",
+			`SELECT group_concat(a.name || ' ' || p.amount, ', ' ORDER BY p.entry, a.id) FROM ledger_postings p JOIN ledger_accounts a ON a.id = p.account`:      "asset:unbilled:000000000000 10117189, income:Fargate-vCPU-Hours:perCPU -10117189, asset:unbilled:000000000000 -140556, income:Fargate-vCPU-Hours:perCPU 140556",
 			`SELECT count(*) FROM sqlite_schema WHERE name LIKE 'old%'`:                                                                                          "0",
 		},
 	},
@@ -141,13 +141,13 @@ func oldLedger() []string {
 		return hex.EncodeToString(sum[:16])
 	}
 	statements := []string{`INSERT INTO meter_cursors VALUES ('` + someTask + `', '` + string(billing.VCPU) + `', 'arn:aws:ecs:us-east-1:000000000000:task/default/x',
-		256, 404800000, 'list', 1000000000, 2, 3550000000000, 9978, 1, 3550000000000)`}
+		256, 404800000, 'list', 1000000000, 2, 3550000000000, 9976633, 1, 3550000000000)`}
 	for i, e := range []struct {
 		kind                    string
 		from, to, units, amount int64
 	}{
-		{"METER", 1e9, 3600e9, 256 * 3599e9, 10119},
-		{"CORRECTION", 3600e9, 3550e9, -256 * 50e9, -141},
+		{"METER", 1e9, 3600e9, 256 * 3599e9, 10117189},
+		{"CORRECTION", 3600e9, 3550e9, -256 * 50e9, -140556},
 	} {
 		id := id(e.kind, i+1)
 		body := fmt.Sprintf("v1|%s|%s|000000000000|%s|%d|%s|%d|%d|%d|404800000|list|%d", id, someTask, billing.VCPU, i+1, e.kind, e.from, e.to, e.units, e.amount)
@@ -166,17 +166,6 @@ func TestMigrations(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	until := func(n int) fs.FS {
-		some := make(fstest.MapFS)
-		for _, file := range files[:n] {
-			script, err := migrations.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			some[file] = &fstest.MapFile{Data: script}
-		}
-		return some
-	}
 	for i, file := range files {
 		t.Run(filepath.Base(file), func(t *testing.T) {
 			want, ok := migrationTests[filepath.Base(file)]
@@ -184,12 +173,12 @@ func TestMigrations(t *testing.T) {
 				t.Fatal("this migration has no test")
 			}
 			db := rawDB(t, filepath.Join(t.TempDir(), "berth.db"))
-			must(t, migrate(t.Context(), db, until(i)))
+			must(t, migrate(t.Context(), db, until(t, i)))
 			for _, q := range want.before {
 				exec(t, db, q)
 			}
-			must(t, migrate(t.Context(), db, until(i+1)))
-			must(t, migrate(t.Context(), db, until(i+1))) // A second time does nothing.
+			must(t, migrate(t.Context(), db, until(t, i+1)))
+			must(t, migrate(t.Context(), db, until(t, i+1))) // A second time does nothing.
 			for q, answer := range want.after {
 				if got := ask(t, db, q); got != answer {
 					t.Errorf("%s: %s, want %s", q, got, answer)
@@ -200,6 +189,20 @@ func TestMigrations(t *testing.T) {
 			}
 		})
 	}
+}
+
+// until returns the first n migrations.
+func until(t *testing.T, n int) fs.FS {
+	t.Helper()
+	files, err := fs.Glob(migrations, "migrations/*.sql")
+	must(t, err)
+	some := make(fstest.MapFS)
+	for _, file := range files[:n] {
+		script, err := migrations.ReadFile(file)
+		must(t, err)
+		some[file] = &fstest.MapFile{Data: script}
+	}
+	return some
 }
 
 // Ensure a migration that fails half-way leaves nothing behind.

@@ -41,9 +41,10 @@ type Store struct {
 	reads    *sql.DB
 	queue    chan *write
 	recent   recent
-	telling  []told  // events of the group that is being written; the writer's own
-	book     *book   // nil: not read yet; the writer's own
-	tally    *tally  // nil: nothing is remembered; the writer's own
+	telling  []told // events of the group that is being written; the writer's own
+	book     *book  // nil: not read yet; the writer's own
+	tally    *tally // nil: nothing is remembered; the writer's own
+	seal     *seal
 	grown    *signal // the journal has grown
 	refusing atomic.Pointer[error]
 	ended    chan struct{}
@@ -85,9 +86,13 @@ func open(ctx context.Context, c Config, wrap func(driver.Connector) driver.Conn
 	if err != nil {
 		return nil, errors.Join(err, writes.Close())
 	}
+	seal, err := openSeal(ctx, writes, c.Path)
+	if err != nil {
+		return nil, errors.Join(err, reads.Close(), writes.Close())
+	}
 	life, closing := context.WithCancel(context.WithoutCancel(ctx))
 	s := &Store{
-		Config: c, connect: connect, writes: writes, reads: reads,
+		Config: c, connect: connect, writes: writes, reads: reads, seal: seal,
 		queue: make(chan *write, queueMax), grown: newSignal(),
 		ended: make(chan struct{}), closing: closing,
 	}
@@ -95,6 +100,12 @@ func open(ctx context.Context, c Config, wrap func(driver.Connector) driver.Conn
 		s.refuse(err)
 	}
 	go s.writer(life)
+	if err := s.sealCarried(ctx); err != nil && s.Refusing() == nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	if err := seal.catchUp(ctx, reads); err != nil {
+		c.Log.Error("checkpoints beside the database are not in order; verify the ledger", zap.Error(err))
+	}
 	return s, nil
 }
 
@@ -102,7 +113,7 @@ func open(ctx context.Context, c Config, wrap func(driver.Connector) driver.Conn
 func (s *Store) Close() error {
 	s.closing()
 	<-s.ended
-	return errors.Join(s.reads.Close(), s.writes.Close())
+	return errors.Join(s.reads.Close(), s.writes.Close(), s.seal.file.Close())
 }
 
 func prepare(ctx context.Context, db *sql.DB) error {

@@ -133,8 +133,18 @@ func (s *Store) transact(group []*write) error {
 	tx, err := s.run(group)
 	switch {
 	case err == nil:
+		ctx := context.WithoutCancel(group[0].ctx)
+		signed, next, sealing := s.checkpoint(ctx, tx)
+		if sealing != nil {
+			err = fault.Wrap(fault.Unavailable, sealing, "the server cannot write to its ledger now; nothing was changed")
+			if rolled := tx.Rollback(); rolled != nil || diskFailed(sealing) {
+				s.refuse(err)
+			}
+			break
+		}
 		if err = tx.Commit(); err == nil {
-			s.book.committed()
+			s.book.committed(next)
+			s.published(ctx, signed)
 			return nil
 		}
 		err = fault.Wrap(fault.Unavailable, fmt.Errorf("commit: %w", err),
@@ -146,7 +156,7 @@ func (s *Store) transact(group []*write) error {
 		err = fault.Wrap(fault.Unavailable, err, "the server cannot write to its disk now; nothing was changed")
 		s.refuse(err)
 	}
-	s.book, s.tally = nil, nil
+	s.book, s.tally, s.seal.behind = nil, nil, true // What is there is to be seen.
 	s.Log.Error("group of writes not committed", zap.Int("writes", len(group)), zap.Error(err))
 	return err
 }

@@ -94,7 +94,8 @@ CREATE TABLE ledger_periods (
     closed_at INTEGER NOT NULL CHECK (closed_at >= to_at),
     size      INTEGER NOT NULL CHECK (size >= 0),
     entries   INTEGER NOT NULL CHECK (entries >= 0), -- booked in it
-    amount    INTEGER NOT NULL                       -- of these
+    amount    INTEGER NOT NULL,                      -- of these
+    note      TEXT    NOT NULL                       -- all of this, signed
 ) STRICT;
 
 CREATE TRIGGER ledger_periods_forward BEFORE INSERT ON ledger_periods
