@@ -92,11 +92,13 @@ func TestUsageSeries(t *testing.T) {
 		}
 
 		time.Sleep(2*time.Hour + 30*time.Minute + 500*time.Millisecond)
+		synctest.Wait() // A sample of this very moment is there, or comes later.
 		check("while it runs")
 		stop()
 		time.Sleep(10 * time.Minute) // Nobody samples.
 		m, stop = run(t, h, l)
 		time.Sleep(20 * time.Minute)
+		synctest.Wait()
 		check("after the meter was away")
 		tk = h.end(tk)
 		tk = h.remove(tk)
