@@ -11,8 +11,9 @@ import (
 
 // Prune forgets tasks that stopped before then, at most limit of them, with
 // their events and samples, and returns their IDs. Ledger entries stay, and so does
-// a task whose end the meter has not read yet, since what is forgotten cannot be
-// billed. It also forgets client tokens that are as old, and at least a day.
+// a task whose end the meter or the recorder of runs has not read yet, since what is
+// forgotten can neither be billed nor learnt from. It also forgets client tokens that
+// are as old, and at least a day.
 func (s *Store) Prune(ctx context.Context, before time.Time, limit int) ([]task.ID, error) {
 	var gone []task.ID
 	err := s.write(ctx, func(tx *sql.Tx) error {
@@ -21,9 +22,16 @@ func (s *Store) Prune(ctx context.Context, before time.Time, limit int) ([]task.
 		if err != nil {
 			return err
 		}
+		recorded, err := readSetting(ctx, tx, settingRecorder)
+		if err != nil {
+			return err
+		}
+		if recorded == "" {
+			recorded = metered // Nobody records.
+		}
 		rows, err := tx.QueryContext(ctx, `SELECT id FROM tasks WHERE status = 'STOPPED' AND stopped_at < ?
-				AND (SELECT max(seq) FROM events WHERE task = tasks.id) <= CAST(? AS INTEGER) ORDER BY stopped_at LIMIT ?`,
-			nanos(before), metered, limit)
+				AND (SELECT max(seq) FROM events WHERE task = tasks.id) <= min(CAST(? AS INTEGER), CAST(? AS INTEGER))
+				ORDER BY stopped_at LIMIT ?`, nanos(before), metered, recorded, limit)
 		if err != nil {
 			return fmt.Errorf("list old tasks: %w", err)
 		}

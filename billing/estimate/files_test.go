@@ -216,6 +216,8 @@ func FuzzTerraform(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(raw)
+	f.Add([]byte(`{"format_version": "0", "values": {"root_module": {"resources": [{"type": "aws_ecs_cluster"},
+		{"type": "aws_ecs_task_definition", "values": {"cpu": "1024", "memory": "2048"}}]}}}`))
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		all, err := Terraform(raw, billing.Shape{Storage: 20})
 		trimmed, trimErr := TrimPlan(raw)

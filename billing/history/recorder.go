@@ -132,8 +132,9 @@ func (r *Recorder) samples(ctx context.Context, id task.ID) ([]task.Sample, erro
 	var all []task.Sample
 	for _, c := range chunks {
 		some, err := billing.Unpack(c.Data)
-		if err != nil {
-			return nil, err
+		if err != nil { // It would be no better the next time, and the other runs must not wait for it.
+			r.Log.Error("samples of a run not read", zap.String("task", string(id)), zap.Time("from", c.From), zap.Error(err))
+			continue
 		}
 		all = append(all, some...)
 	}

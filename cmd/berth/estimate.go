@@ -62,6 +62,9 @@ func (a *app) estimateCommand() *cobra.Command {
 	return c
 }
 
+// planMax is more than Terraform prints of a plan of some ten thousand resources.
+const planMax = 64 << 20
+
 func (a *app) estimateRequest(q estimateFlags, args []string) (estimate.Request, error) {
 	r := estimate.Request{
 		Region: q.region, Spot: q.spot, DurationSeconds: int64(q.duration / time.Second),
@@ -80,7 +83,7 @@ func (a *app) estimateRequest(q estimateFlags, args []string) (estimate.Request,
 		r.TaskDefinition = name
 		return r, err
 	}
-	text, err := a.readInput(q.file)
+	text, err := a.readInput(q.file, planMax)
 	if err != nil {
 		return r, err
 	}
@@ -96,11 +99,11 @@ func (a *app) estimateRequest(q estimateFlags, args []string) (estimate.Request,
 			}
 		}
 	case json.Unmarshal(text, &plan) == nil && plan.Format != "":
-		r.TerraformPlan = text
+		r.TerraformPlan, err = estimate.TrimPlan(text) // It can be large, and there are secrets in it.
 	default:
 		r.TaskDefinition = text
 	}
-	return r, nil
+	return r, err
 }
 
 func printEstimate(w io.Writer, e estimate.Estimate) {

@@ -221,8 +221,9 @@ func parseTags(tags []string) ([]task.Tag, error) {
 // fileMax is more than a task definition may have, and as much as the server takes.
 const fileMax = 1 << 20
 
-// readInput reads a file that describes something, or standard input for -.
-func (a *app) readInput(path string) ([]byte, error) {
+// readInput reads a file of at most so many bytes that describes something, or standard
+// input for -.
+func (a *app) readInput(path string, most int64) ([]byte, error) {
 	from := a.in
 	if path != "-" {
 		f, err := os.Open(path)
@@ -232,11 +233,11 @@ func (a *app) readInput(path string) ([]byte, error) {
 		defer f.Close()
 		from = f
 	}
-	data, err := io.ReadAll(io.LimitReader(from, fileMax+1))
+	data, err := io.ReadAll(io.LimitReader(from, most+1))
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("read %s: %w", path, err)
-	case len(data) > fileMax:
+	case int64(len(data)) > most:
 		return nil, fault.New(fault.Invalid, "%s is larger than a server takes", path)
 	}
 	return bytes.TrimSpace(bytes.TrimPrefix(data, []byte("\ufeff"))), nil // some editors begin a file with a byte order mark
@@ -245,7 +246,7 @@ func (a *app) readInput(path string) ([]byte, error) {
 // readDefinition reads a file and makes sure that it is JSON at all, so that a
 // wrong file is found here and not far away.
 func (a *app) readDefinition(path string) (json.RawMessage, error) {
-	data, err := a.readInput(path)
+	data, err := a.readInput(path, fileMax)
 	if err != nil {
 		return nil, err
 	}
