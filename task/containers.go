@@ -1,6 +1,7 @@
 package task
 
 import (
+	"cmp"
 	"fmt"
 	"regexp"
 	"slices"
@@ -33,6 +34,9 @@ func (d Definition) validateContainers() error {
 	}
 	if !essential {
 		return fault.At("containerDefinitions", "A task definition must have at least one essential container.")
+	}
+	if err := d.validateSharing(); err != nil {
+		return err
 	}
 	return d.validateOrder()
 }
@@ -87,6 +91,8 @@ func validatePorts(at string, c ContainerDefinition) error {
 	for i, p := range c.PortMappings {
 		at := fmt.Sprintf("%sportMappings[%d].", at, i)
 		switch {
+		case p.ContainerPortRange != "" && p.ContainerPort != 0:
+			return fault.At(at+"containerPortRange", "cannot be given beside containerPort")
 		case p.ContainerPortRange == "" && (p.ContainerPort < 1 || p.ContainerPort > 65535):
 			return fault.At(at+"containerPort", "must be a port from 1 to 65535")
 		case p.ContainerPortRange != "" && !validRange(p.ContainerPortRange):
@@ -104,6 +110,31 @@ func validatePorts(at string, c ContainerDefinition) error {
 	return nil
 }
 
+// validateSharing refuses a port that is mapped twice: the containers of a task have one
+// address, so that of two that listen on a port one could not.
+func (d Definition) validateSharing() error {
+	type span struct{ first, last int }
+	taken := make(map[string][]span) // by protocol
+	for i, c := range d.ContainerDefinitions {
+		for j, p := range c.PortMappings {
+			field, s := "containerPort", span{p.ContainerPort, p.ContainerPort}
+			if p.ContainerPortRange != "" {
+				field = "containerPortRange"
+				s.first, s.last, _ = parsePortRange(p.ContainerPortRange) // It was looked at before.
+			}
+			protocol := cmp.Or(p.Protocol, "tcp")
+			for _, other := range taken[protocol] {
+				if first := max(s.first, other.first); first <= min(s.last, other.last) {
+					return fault.At(fmt.Sprintf("containerDefinitions[%d].portMappings[%d].%s", i, j, field),
+						"%s host port '%d' is mapped multiple times in task.", strings.ToUpper(protocol), first)
+				}
+			}
+			taken[protocol] = append(taken[protocol], s)
+		}
+	}
+	return nil
+}
+
 func validRange(ports string) bool {
 	_, _, err := parsePortRange(ports)
 	return err == nil
@@ -113,10 +144,17 @@ func validateRestart(at string, p *RestartPolicy) error {
 	switch {
 	case p == nil:
 		return nil
+	case p.Enabled == nil:
+		return fault.At(at+"restartPolicy.enabled", "should not be null.")
 	case len(p.IgnoredExitCodes) > 50:
 		return fault.At(at+"restartPolicy.ignoredExitCodes", "has at most 50 codes")
 	case p.RestartAttemptPeriod != nil && (*p.RestartAttemptPeriod < 60 || *p.RestartAttemptPeriod > 1800):
 		return fault.At(at+"restartPolicy.restartAttemptPeriod", "must be from 60 to 1800 seconds")
+	}
+	for i, code := range p.IgnoredExitCodes {
+		if code < 0 || code > 255 {
+			return fault.At(fmt.Sprintf("%srestartPolicy.ignoredExitCodes[%d]", at, i), "must be an exit code from 0 to 255, not %d", code)
+		}
 	}
 	return nil
 }
@@ -303,6 +341,14 @@ func validateHealth(at string, h *HealthCheck) error {
 	}
 	if len(h.Command) == 0 {
 		return fault.At(at+"command", "should not be null or empty.")
+	}
+	switch form, rest := h.Command[0], h.Command[1:]; {
+	case form == "CMD-SHELL" && strings.TrimSpace(strings.Join(rest, " ")) == "":
+		return fault.At(at+"command", "CMD-SHELL needs a command after it, as in [\"CMD-SHELL\", \"curl -f http://localhost/\"]")
+	case form == "CMD" && (len(rest) == 0 || rest[0] == ""):
+		return fault.At(at+"command", "CMD needs a program after it, as in [\"CMD\", \"curl\", \"-f\", \"http://localhost/\"]")
+	case form == "":
+		return fault.At(at+"command[0]", "must be CMD, CMD-SHELL, NONE or a program")
 	}
 	for _, n := range []struct {
 		field       string

@@ -129,7 +129,7 @@ type (
 		ContainerPortRange string `json:"containerPortRange,omitempty"`
 	}
 	RestartPolicy struct {
-		Enabled              bool  `json:"enabled"`
+		Enabled              *bool `json:"enabled" nullable:"false"` // never nil in a definition that was registered since it is looked at
 		IgnoredExitCodes     []int `json:"ignoredExitCodes,omitempty"`
 		RestartAttemptPeriod *int  `json:"restartAttemptPeriod,omitempty"`
 	}

@@ -182,6 +182,93 @@ func TestControlCharacters(t *testing.T) {
 	}
 }
 
+// Ensure values that can mean nothing are refused when a definition is registered, at their
+// fields, and those beside them are taken.
+func TestConstraints(t *testing.T) {
+	c, at := "containerDefinitions.0.", "containerDefinitions[0]."
+	port := func(p any, protocol ...string) map[string]any {
+		m := map[string]any{"containerPort": p}
+		if _, ok := p.(string); ok {
+			m = map[string]any{"containerPortRange": p}
+		}
+		if len(protocol) > 0 {
+			m["protocol"] = protocol[0]
+		}
+		return m
+	}
+	two := func(a, b []any) []byte {
+		return with(t, "containerDefinitions", []any{map[string]any{"name": "a", "image": "i", "portMappings": a}, map[string]any{"name": "b", "image": "i", "portMappings": b}})
+	}
+	efs := func(pairs ...any) []byte {
+		v := map[string]any{"fileSystemId": "fs-12345678"}
+		for i := 0; i < len(pairs); i += 2 {
+			v[pairs[i].(string)] = pairs[i+1]
+		}
+		return with(t, "volumes", []any{map[string]any{"name": "v", "efsVolumeConfiguration": v}})
+	}
+	policy := func(pairs ...any) []byte {
+		p := map[string]any{}
+		for i := 0; i < len(pairs); i += 2 {
+			p[pairs[i].(string)] = pairs[i+1]
+		}
+		return with(t, c+"restartPolicy", p)
+	}
+	health := func(command ...any) []byte { return with(t, c+"healthCheck", map[string]any{"command": command}) }
+	const v, check = "volumes[0].efsVolumeConfiguration.", "healthCheck.command"
+	for _, tt := range []struct {
+		name  string
+		def   []byte
+		field string // empty: taken
+		text  string // part of it
+	}{
+		{"EFS", efs("rootDirectory", "/a/b", "transitEncryption", "DISABLED", "transitEncryptionPort", 65535), "", ""},
+		{"EFS, encrypted", efs("transitEncryption", "ENABLED", "transitEncryptionPort", 0, "authorizationConfig", map[string]any{"iam": "ENABLED", "accessPointId": "fsap-1"}, "rootDirectory", "/"), "", ""},
+		{"long ID", efs("fileSystemId", "fs-"+strings.Repeat("0123456789abcdef", 2)), "", ""},
+		{"encryption", efs("transitEncryption", "enabled"), v + "transitEncryption", "must be one of ENABLED, DISABLED"},
+		{"encryption's port", efs("transitEncryptionPort", 65536), v + "transitEncryptionPort", "from 0 to 65535, not 65536"},
+		{"negative port", efs("transitEncryptionPort", -1), v + "transitEncryptionPort", "from 0 to 65535, not -1"},
+		{"no ID", efs("fileSystemId", ""), v + "fileSystemId", "should not be null or empty."},
+		{"odd ID", efs("fileSystemId", "12345678"), v + "fileSystemId", "as in fs-12345678"},
+		{"ID with a step upwards", efs("fileSystemId", "fs-12345678/../x"), v + "fileSystemId", "as in fs-12345678"},
+		{"ARN for an ID", efs("fileSystemId", "arn:aws:elasticfilesystem:us-east-1:000000000000:file-system/fs-12345678"), v + "fileSystemId", "as in fs-12345678"},
+		{"relative root", efs("rootDirectory", "a"), v + "rootDirectory", "absolute"},
+		{"long root", efs("rootDirectory", "/"+strings.Repeat("a", 4096)), v + "rootDirectory", "4096"},
+		{"IAM", efs("authorizationConfig", map[string]any{"iam": "yes"}), v + "authorizationConfig.iam", "must be one of ENABLED, DISABLED"},
+		{"root of an access point", efs("rootDirectory", "/a", "authorizationConfig", map[string]any{"accessPointId": "fsap-1"}), v + "rootDirectory", "access point"},
+
+		{"policy", policy("enabled", false, "ignoredExitCodes", []any{0, 255}), "", ""},
+		{"policy without a word", policy(), at + "restartPolicy.enabled", "should not be null."},
+		{"policy that is not said to be on", policy("restartAttemptPeriod", 60), at + "restartPolicy.enabled", "should not be null."},
+		{"exit code 256", policy("enabled", true, "ignoredExitCodes", []any{1, 256}), at + "restartPolicy.ignoredExitCodes[1]", "from 0 to 255, not 256"},
+		{"negative exit code", policy("enabled", true, "ignoredExitCodes", []any{-1}), at + "restartPolicy.ignoredExitCodes[0]", "from 0 to 255, not -1"},
+
+		{"ports", two([]any{port(80), port(80, "udp"), port("8000-8010")}, []any{port(81), port("8011-8020"), port("8000-8010", "udp")}), "", ""},
+		{"port and ports", with(t, c+"portMappings", []any{map[string]any{"containerPort": 80, "containerPortRange": "80-81"}}), at + "portMappings[0].containerPortRange", "beside containerPort"},
+		{"shared port", two([]any{port(80)}, []any{port(81), port(80, "tcp")}), "containerDefinitions[1].portMappings[1].containerPort", "TCP host port '80' is mapped multiple times in task."},
+		{"port twice", two([]any{port(53, "udp"), port(53, "udp")}, nil), "containerDefinitions[0].portMappings[1].containerPort", "UDP host port '53' is mapped multiple times in task."},
+		{"port in a range", two([]any{port("8000-8010")}, []any{port(8005)}), "containerDefinitions[1].portMappings[0].containerPort", "TCP host port '8005' is mapped multiple times in task."},
+		{"ranges", two([]any{port("8000-8010")}, []any{port("8010-8020")}), "containerDefinitions[1].portMappings[0].containerPortRange", "TCP host port '8010' is mapped multiple times in task."},
+
+		{"check", health("CMD", "true"), "", ""},
+		{"check by a shell", health("CMD-SHELL", "exit", "0"), "", ""},
+		{"no check", health("NONE"), "", ""},
+		{"check without a form", health("/check"), "", ""},
+		{"check of nothing", health(), at + check, "should not be null or empty."},
+		{"CMD alone", health("CMD"), at + check, "needs a program"},
+		{"CMD and nothing", health("CMD", ""), at + check, "needs a program"},
+		{"CMD-SHELL alone", health("CMD-SHELL"), at + check, "needs a command"},
+		{"CMD-SHELL and nothing", health("CMD-SHELL", " "), at + check, "needs a command"},
+		{"an empty word", health(""), at + check + "[0]", "must be CMD"},
+	} {
+		_, err := ParseDefinition(tt.def)
+		switch {
+		case tt.field == "" && err == nil:
+		case tt.field == "" || fault.KindOf(err) != fault.Invalid || fault.FieldOf(err) != tt.field || !strings.Contains(fault.Message(err), tt.text):
+			t.Errorf("%s: got %q at %q, want %q at %q", tt.name, fault.Message(err), fault.FieldOf(err), tt.text, tt.field)
+		}
+	}
+}
+
 // Ensure text that is no JSON object is refused with its place.
 func TestMalformed(t *testing.T) {
 	for text, want := range map[string]string{

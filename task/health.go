@@ -71,8 +71,11 @@ type RestartPlan struct {
 // defaultRestartPeriod is ECS's (ECS API, ContainerRestartPolicy).
 const defaultRestartPeriod = 300 * time.Second
 
+// On reports whether p has a container started anew.
+func (p *RestartPolicy) On() bool { return p != nil && p.Enabled != nil && *p.Enabled }
+
 func restartPlan(p *RestartPolicy) *RestartPlan {
-	if p == nil || !p.Enabled {
+	if !p.On() {
 		return nil
 	}
 	return &RestartPlan{Ignored: p.IgnoredExitCodes, Period: seconds(p.RestartAttemptPeriod, defaultRestartPeriod)}

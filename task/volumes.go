@@ -46,12 +46,11 @@ func (d Definition) validateVolumes() error {
 			return unsupportedByFargate(at+".host.sourcePath", "sourcePath")
 		case v.Docker != nil:
 			return unsupportedByFargate(at+".dockerVolumeConfiguration", "dockerVolumeConfiguration")
-		case v.EFS != nil && v.EFS.FileSystemID == "":
-			return fault.At(at+".efsVolumeConfiguration.fileSystemId", "should not be null or empty.")
-		case v.EFS != nil && v.EFS.Authorization != nil && v.EFS.Authorization.IAM == "ENABLED" && v.EFS.TransitEncryption != "ENABLED":
-			return fault.At(at+".efsVolumeConfiguration.transitEncryption", "EFS IAM authorization requires TransitEncryption to be enabled")
 		case v.ConfiguredAtLaunch != nil && *v.ConfiguredAtLaunch && !d.mounts(v.Name):
 			return fault.At(at+".name", "Volumes [%s] are not referenced by any of the containers", v.Name)
+		}
+		if err := v.EFS.validate(at + ".efsVolumeConfiguration."); err != nil {
+			return err
 		}
 	}
 	for i, c := range d.ContainerDefinitions {
@@ -73,6 +72,51 @@ func (d Definition) validateVolumes() error {
 		if err := validatePaths(at, c); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// fileSystemID is the form of EFS's IDs (EFS API reference, FileSystemId), which have at
+// least 8 digits; ECS's own examples have 4 (developer guide, "Specify an Amazon EFS file
+// system in an Amazon ECS task definition").
+var fileSystemID = regexp.MustCompile(`^fs-[0-9a-f]{1,40}$`)
+
+// maxPath is the longest path that Linux takes, and the longest rootDirectory of AWS Batch
+// (API reference, EFSVolumeConfiguration), in bytes.
+const maxPath = 4096
+
+// validate checks an EFS volume by itself (ECS API, EFSVolumeConfiguration and
+// EFSAuthorizationConfig). at is its path and a dot.
+func (v *EFSVolume) validate(at string) error {
+	switch {
+	case v == nil:
+		return nil
+	case v.FileSystemID == "":
+		return fault.At(at+"fileSystemId", "should not be null or empty.")
+	case !fileSystemID.MatchString(v.FileSystemID):
+		return fault.At(at+"fileSystemId", "must be the ID of a file system, as in fs-12345678, not %.64q", v.FileSystemID)
+	case v.RootDirectory != "" && !path.IsAbs(v.RootDirectory):
+		return fault.At(at+"rootDirectory", "must be an absolute path, not %.64q", v.RootDirectory)
+	case len(v.RootDirectory) > maxPath || strings.Contains(v.RootDirectory, "\x00"):
+		return fault.At(at+"rootDirectory", "must be a path of at most %d bytes, none of which is 0", maxPath)
+	case v.TransitEncryptionPort != nil && (*v.TransitEncryptionPort < 0 || *v.TransitEncryptionPort > 65535):
+		return fault.At(at+"transitEncryptionPort", "must be a port from 0 to 65535, not %d", *v.TransitEncryptionPort)
+	}
+	if err := oneOf(at+"transitEncryption", v.TransitEncryption, "ENABLED", "DISABLED"); err != nil {
+		return err
+	}
+	a := v.Authorization
+	if a == nil {
+		return nil
+	}
+	if err := oneOf(at+"authorizationConfig.iam", a.IAM, "ENABLED", "DISABLED"); err != nil {
+		return err
+	}
+	switch {
+	case a.IAM == "ENABLED" && v.TransitEncryption != "ENABLED":
+		return fault.At(at+"transitEncryption", "EFS IAM authorization requires TransitEncryption to be enabled")
+	case a.AccessPointID != "" && v.RootDirectory != "" && v.RootDirectory != "/":
+		return fault.At(at+"rootDirectory", "must be left out or / beside an access point, which has a directory of its own")
 	}
 	return nil
 }

@@ -131,7 +131,7 @@ func TestRestartPolicy(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHost(t, nil)
 		policy := func(ignored ...int) *task.RestartPolicy {
-			return &task.RestartPolicy{Enabled: true, RestartAttemptPeriod: ptr(60), IgnoredExitCodes: ignored}
+			return &task.RestartPolicy{Enabled: ptr(true), RestartAttemptPeriod: ptr(60), IgnoredExitCodes: ignored}
 		}
 		one := func(p *task.RestartPolicy, command ...string) task.ID {
 			c := main(command...)
@@ -265,7 +265,7 @@ func TestVerdict(t *testing.T) {
 		code := 0
 		h.fake.Check = func(_ task.ID, name string) int { return code }
 		c := checked("a", "sleep", "100s")
-		c.RestartPolicy = &task.RestartPolicy{Enabled: true, RestartAttemptPeriod: ptr(60)}
+		c.RestartPolicy = &task.RestartPolicy{Enabled: ptr(true), RestartAttemptPeriod: ptr(60)}
 		id := h.submit(task.Run{}, c).ID
 		want := func(after time.Duration, status string, since time.Duration, code int) {
 			t.Helper()

@@ -390,7 +390,7 @@ func crashes(t *testing.T, seed uint64) {
 			ids = append(ids, h.submit(run, main("ignore", "TERM")).ID)
 		case p < 37:
 			c := main("sleep", "70s")
-			c.RestartPolicy = &task.RestartPolicy{Enabled: true, RestartAttemptPeriod: ptr(60)}
+			c.RestartPolicy = &task.RestartPolicy{Enabled: ptr(true), RestartAttemptPeriod: ptr(60)}
 			ids = append(ids, h.submit(run, c).ID)
 		case p < 39:
 			db, app := main("sleep", "1h"), main("sleep", "40s")
@@ -476,7 +476,7 @@ func crashes(t *testing.T, seed uint64) {
 	}
 }
 
-func ptr(n int) *int { return &n }
+func ptr[T any](v T) *T { return &v }
 
 // luck fails one call in eight. Which ones depends on the seed, the call and how
 // often it was made, and not on the order in which goroutines happen to run.

@@ -191,7 +191,7 @@ func (e *endpoint) inV3(a asker, c *containerAnswer) *containerAnswer {
 
 func (e *endpoint) inV4(a asker, c task.Container, both *containerAnswer) *containerAnswerV4 {
 	answer := &containerAnswerV4{containerAnswer: both, Snapshotter: e.Snapshotter}
-	if p := containerOf(a.definition, c.Name).RestartPolicy; p != nil && p.Enabled {
+	if containerOf(a.definition, c.Name).RestartPolicy.On() {
 		answer.Restarts = &c.RestartCount
 	}
 	ip := a.task.IPv4()

@@ -348,7 +348,8 @@ func TestContainerHealth(t *testing.T) {
 func TestRestarted(t *testing.T) {
 	h := newHost()
 	d := h.definitions[realm.DefinitionARN("web", 3)]
-	d.ContainerDefinitions[0].RestartPolicy = &task.RestartPolicy{Enabled: true}
+	yes := true
+	d.ContainerDefinitions[0].RestartPolicy = &task.RestartPolicy{Enabled: &yes}
 	e := newEndpoint(h)
 	if _, text := ask(e, here, "GET", app("/task"), ""); strings.Count(text, `"RestartCount":0`) != 1 {
 		t.Errorf("at first: %s", text)
