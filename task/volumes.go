@@ -121,14 +121,29 @@ func (v *EFSVolume) validate(at string) error {
 	return nil
 }
 
+// ownPaths are a container's own: what the kernel shows it, its devices, and the files
+// that it is given for its network. Nothing can be mounted there or below. The exception
+// is shmPath: who needs more shared memory than 64 MiB, which sharedMemorySize cannot say
+// on Fargate, puts a tmpfs there, as with Docker.
+var ownPaths = []string{"/proc", "/sys", "/dev", "/etc/hosts", "/etc/hostname", "/etc/resolv.conf"}
+
+const shmPath = "/dev/shm"
+
+// within reports whether a clean path is dir or lies below it.
+func within(clean, dir string) bool { return clean == dir || strings.HasPrefix(clean, dir+"/") }
+
 // validatePaths checks where a container's volumes and memory file systems are
-// mounted: each at a place of its own, and none over the root.
+// mounted: each at a place of its own, and none over the root or what Berth mounts.
 func validatePaths(at string, c ContainerDefinition) error {
 	taken := make(map[string]bool)
 	free := func(field, at string) error {
-		switch clean := path.Clean(at); {
+		clean := path.Clean(at)
+		own := slices.IndexFunc(ownPaths, func(dir string) bool { return within(clean, dir) && !within(clean, shmPath) })
+		switch {
 		case !path.IsAbs(at) || clean == "/" || strings.Contains(at, "\x00"):
 			return fault.At(field, "must be an absolute path below /, not %q", at)
+		case own >= 0:
+			return fault.At(field, "must not be %s or lie below it, for that is the container's own, but for %s", ownPaths[own], shmPath)
 		case taken[clean]:
 			return fault.At(field, "something is mounted at %s already", clean)
 		default:

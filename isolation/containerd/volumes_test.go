@@ -13,6 +13,7 @@ import (
 
 	"berth/fault"
 	"berth/isolation"
+	"berth/task"
 )
 
 // does runs the probe with that command in a container with those mounts and
@@ -198,6 +199,33 @@ func TestMemoryFileSystem(t *testing.T) {
 	memory.Mounts[0].Options = []string{"ro"}
 	if code := b.does("readonly", memory, "put", "/mem/here/f", "x"); code != 1 {
 		t.Errorf("writing to read-only memory: %d", code)
+	}
+}
+
+// Ensure a definition can say how much shared memory there is, and put a volume there: its
+// word counts more than what containers have there.
+func TestSharedMemory(t *testing.T) {
+	for _, class := range []task.RuntimeClass{task.Runc, task.GVisor} {
+		t.Run(string(class), func(t *testing.T) {
+			if class == task.GVisor {
+				needGVisor(t)
+			}
+			s := small
+			s.Runtime = class
+			b, _ := newBox(t, s)
+			memory := isolation.Container{User: "app", Mounts: []isolation.Mount{{Path: "/dev/shm", Size: 2}}}
+			b.want(b.sees("dir", memory, "/dev/shm"), "mode", "dtrwxrwxrwx")
+			if code := b.does("fits", memory, "put", "/dev/shm/f", "x", fmt.Sprint(1<<20)); code != 0 {
+				t.Errorf("1 MiB in 2: %d", code)
+			}
+			if code := b.does("bursts", memory, "put", "/dev/shm/f", "x", fmt.Sprint(3<<20)); code != 1 {
+				t.Errorf("3 MiB in 2: %d", code)
+			}
+			if code := b.does("writer", at("/dev/shm/below", "v"), "put", "/dev/shm/below/f", "kept"); code != 0 {
+				t.Errorf("a volume below: %d", code)
+			}
+			b.want(b.sees("reader", at("/dev/shm", "v"), "/dev/shm/f"), "text", "kept")
+		})
 	}
 }
 
