@@ -8,6 +8,7 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"flag"
 	"fmt"
@@ -68,8 +69,9 @@ func run(args []string) error {
 	ready.Close()
 
 	var reading sync.WaitGroup
+	d := &doubt{w: w}
 	for name, f := range streams {
-		reading.Go(func() { pump(w, name, f) })
+		reading.Go(func() { pump(w, d, name, f) })
 	}
 	ended := make(chan struct{})
 	go func() { reading.Wait(); close(ended) }()
@@ -85,6 +87,7 @@ func run(args []string) error {
 				_ = f.SetReadDeadline(time.Now().Add(patience))
 			}
 		case <-ended:
+			d.end()
 			return w.Close()
 		}
 	}
@@ -143,17 +146,67 @@ func pipe(fd int) *os.File {
 }
 
 // pump moves what the container prints to the log until there is no more.
-func pump(w *logs.Writer, stream string, from io.Reader) {
+func pump(w *logs.Writer, d *doubt, stream string, from io.Reader) {
 	chunk := make([]byte, 64<<10)
-	for {
+	for first := true; ; first = false {
 		n, err := from.Read(chunk)
-		if n > 0 {
+		if n > 0 && !(first && stream == logs.Stderr && d.keep(chunk[:n])) {
+			d.printed()
 			w.Write(stream, chunk[:n])
 		}
 		if err != nil {
 			return
 		}
 	}
+}
+
+// runtimeSays begins what runc prints, to the container's stderr, if it cannot make the
+// container. That is not the container's word, names files of the host, and is told as the
+// reason for which the container stopped, without them.
+const runtimeSays = "runc create failed: "
+
+// doubtTime is how long it may take until the streams end after runc has ended.
+const doubtTime = 3 * time.Second
+
+// doubt keeps what may be runc's until that is known. It is if nothing else was printed
+// and nothing follows, for then no program of the container was started. Otherwise the
+// container has printed it.
+type doubt struct {
+	w *logs.Writer
+
+	mu    sync.Mutex
+	text  []byte
+	over  bool // the container has printed something
+	timer *time.Timer
+}
+
+// keep takes the first that stands on stderr, and reports whether it did.
+func (d *doubt) keep(text []byte) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.over || !bytes.HasPrefix(text, []byte(runtimeSays)) {
+		return false
+	}
+	d.text, d.timer = bytes.Clone(text), time.AfterFunc(doubtTime, d.printed)
+	return true
+}
+
+// printed says that the container runs, so that what was kept is its own.
+func (d *doubt) printed() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.text != nil {
+		d.timer.Stop()
+		d.w.Write(logs.Stderr, d.text)
+	}
+	d.text, d.over = nil, true
+}
+
+// end says that the streams have ended.
+func (d *doubt) end() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.text = nil
 }
 
 // clock returns the wall time of the start plus the boot time that has passed

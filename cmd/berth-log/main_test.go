@@ -268,3 +268,62 @@ func TestYields(t *testing.T) {
 		}
 	}
 }
+
+// Ensure what runc prints when it cannot make a container is in no container's log, and
+// that a container that prints the same loses nothing of it.
+func TestRuntimesWords(t *testing.T) {
+	bin := build(t)
+	const says = "runc create failed: unable to start container process: error mounting \"/srv/state/volumes/v\" to rootfs at \"/x\"\n"
+	for _, tt := range []struct {
+		name string
+		act  func(l *logger)
+		want string // messages
+	}{
+		{"runc", func(l *logger) { l.stderr.WriteString(says) }, ""},
+		{"and more", func(l *logger) {
+			l.stderr.WriteString(says)
+			time.Sleep(50 * time.Millisecond)
+			l.stderr.WriteString("more\n")
+		}, says + "more\n"},
+		{"at once", func(l *logger) { l.stderr.WriteString("first\n" + says) }, "first\n" + says},
+		{"after something else", func(l *logger) {
+			l.stderr.WriteString("first\n")
+			time.Sleep(50 * time.Millisecond)
+			l.stderr.WriteString(says)
+		}, "first\n" + says},
+		{"beside stdout", func(l *logger) {
+			l.stderr.WriteString(says)
+			time.Sleep(50 * time.Millisecond)
+			l.stdout.WriteString("out\n")
+		}, says + "out\n"},
+		{"after stdout", func(l *logger) {
+			l.stdout.WriteString("out\n")
+			time.Sleep(50 * time.Millisecond)
+			l.stderr.WriteString(says)
+		}, "out\n" + says},
+		{"on stdout", func(l *logger) { l.stdout.WriteString(says) }, says},
+		{"by one that lives on", func(l *logger) {
+			l.stderr.WriteString(says)
+			time.Sleep(4 * time.Second)
+		}, says},
+		{"others' words", func(l *logger) { l.stderr.WriteString("runc failed\n") }, "runc failed\n"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			root := logs.Dir(t.TempDir())
+			l := start(t, bin, root.Container(id, "app"))
+			tt.act(l)
+			l.end(t)
+			got := ""
+			for e, err := range root.Read(t.Context(), id, logs.Query{}) {
+				if err != nil {
+					t.Fatal(err)
+				}
+				got += e.Message + "\n"
+			}
+			if got != tt.want {
+				t.Errorf("the log has %q, want %q", got, tt.want)
+			}
+		})
+	}
+}

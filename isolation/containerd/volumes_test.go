@@ -229,12 +229,37 @@ func TestSharedMemory(t *testing.T) {
 	}
 }
 
-// Ensure a place that nothing can be mounted at is the user's fault.
+// Ensure a place that nothing can be mounted at is the user's fault, and that neither the
+// user nor the container's log is told where on the host the volume is.
 func TestMountOverAFile(t *testing.T) {
 	b, _ := newBox(t, small)
-	c := at("/etc/passwd", "v")
-	c.Task, c.Image, c.Name = b.id, shared.image, "file"
-	if err := b.rt.Create(context.Background(), c); fault.KindOf(err) != fault.Invalid {
-		t.Errorf("a volume over a file: %v", err)
+	for name, path := range map[string]string{"file": "/etc/passwd", "kernel": "/sys/x", "process": "/proc/self"} {
+		c := at(path, "v")
+		c.Task, c.Image, c.Name = b.id, shared.image, name
+		err := b.rt.Create(context.Background(), c)
+		if fault.KindOf(err) != fault.Invalid {
+			t.Errorf("a volume at %s: %v", path, err)
+		}
+		if said := fault.Message(err); strings.Contains(said, shared.state) || strings.Contains(said, shared.run) {
+			t.Errorf("the user is told %q", said)
+		}
+		dir := filepath.Join(shared.config.LogsDir, string(b.id), name)
+		for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+			if _, err := os.Stat(filepath.Join(dir, "end")); err == nil {
+				break // Its writer has ended.
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("the log in %s does not end", dir)
+			}
+		}
+		files, err := filepath.Glob(dir + "/*.log")
+		if err != nil || len(files) == 0 {
+			t.Errorf("no log in %s: %v", dir, err)
+		}
+		for _, f := range files {
+			if text, err := os.ReadFile(f); err != nil || len(text) > 0 {
+				t.Errorf("the log of %s has %q, %v", name, text, err)
+			}
+		}
 	}
 }
