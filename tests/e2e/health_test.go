@@ -5,6 +5,7 @@ package e2e
 import (
 	"fmt"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 )
@@ -87,4 +88,86 @@ func TestHealthAndRestarts(t *testing.T) {
 		}
 		s.checkBill(s.until(id, "STOPPED", 60*time.Second))
 	}
+}
+
+// Ensure one sees what a task waits for, everywhere and over a kill -9, and that its last
+// health is known in the end though the server died when the task had just come to run.
+func TestHealthWhileWaiting(t *testing.T) {
+	s := start(t)
+	task := func(family, check, app string) string {
+		return fmt.Sprintf(`{"family":%q,"networkMode":"awsvpc","requiresCompatibilities":["FARGATE"],"cpu":"256","memory":"512","containerDefinitions":[
+			{"name":"db","image":"berth/demo:latest","command":["sleep","1h"],"healthCheck":{"command":["CMD","/demo","exit",%q],"interval":5,"retries":1}},
+			{"name":"init","image":"berth/demo:latest","essential":false,"command":["exit","0"]},
+			{"name":"looks","image":"berth/demo:latest","essential":false,"command":["ask","-for","1h",%q]},
+			{"name":"app","image":"berth/demo:latest","command":["sleep",%q],"dependsOn":[
+				{"containerName":"db","condition":"HEALTHY"},{"containerName":"init","condition":"SUCCESS"}]}]}`, family, check, v4+"/task", app)
+	}
+	stuck := s.submit(task("stuck", "3", "1h"))
+	look := func() error {
+		got := s.task(stuck.id())
+		line := got.LastStatus + " " + got.HealthStatus
+		for _, c := range got.Containers {
+			line += fmt.Sprintf(", %s %s %s", c.Name, c.LastStatus, c.HealthStatus)
+		}
+		db, first := got.Containers[0], got.Containers[1]
+		if line != "ACTIVATING UNHEALTHY, db RUNNING UNHEALTHY, init STOPPED UNKNOWN, looks RUNNING UNKNOWN, app PENDING UNKNOWN" ||
+			db.RuntimeID == "" || db.StartedAt.IsZero() || db.HealthCode != 3 || db.HealthSince.Sub(db.StartedAt) < 5*time.Second ||
+			first.ExitCode == nil || *first.ExitCode != 0 || first.StartedAt.IsZero() {
+			return fmt.Errorf("%s: %+v", line, got.Containers)
+		}
+		return nil
+	}
+	s.eventually(30*time.Second, "one sees what the task waits for", look)
+	before := s.task(stuck.id())
+	s.kill()
+	s.run()
+	if err := look(); err != nil {
+		t.Errorf("after a kill -9: %v", err)
+	}
+	time.Sleep(6 * time.Second) // Checks go on.
+	if err := look(); err != nil {
+		t.Errorf("and a while after that: %v", err)
+	}
+	if now := s.task(stuck.id()); !now.Containers[0].HealthSince.Equal(before.Containers[0].HealthSince) || !now.Containers[0].StartedAt.Equal(before.Containers[0].StartedAt) {
+		t.Errorf("after a kill -9 it is so since %v, and was since %v", now.Containers[0].HealthSince, before.Containers[0].HealthSince)
+	}
+	if out, err := s.berth("", "describe", stuck.id()); err != nil || !strings.Contains(out, "UNHEALTHY") {
+		t.Errorf("describe: %v\n%s", err, out)
+	}
+	type metadata struct {
+		KnownStatus string
+		Containers  []struct {
+			Name, KnownStatus string
+			Health            *struct {
+				Status      string
+				StatusSince time.Time
+				ExitCode    int
+			}
+		}
+	}
+	told := s.told(stuck.id(), "looks")
+	seen := answer[metadata](t, told[len(told)-1]).Containers[0]
+	if seen.KnownStatus != "RUNNING" || seen.Health == nil || seen.Health.Status != "UNHEALTHY" || seen.Health.ExitCode != 3 ||
+		!seen.Health.StatusSince.Equal(before.Containers[0].HealthSince) {
+		t.Errorf("the task is told: %s", told[len(told)-1])
+	}
+
+	short := s.submit(task("short", "0", "2s"))
+	s.until(short.id(), "RUNNING", time.Minute)
+	s.kill()
+	time.Sleep(4 * time.Second) // The app ends.
+	s.run()
+	got := s.until(short.id(), "STOPPED", time.Minute)
+	if db := got.Containers[0]; db.HealthStatus != "HEALTHY" || db.HealthSince.IsZero() || got.Containers[3].StartedAt.Before(db.HealthSince) {
+		t.Errorf("in the end: %+v", got.Containers)
+	}
+	s.checkBill(got)
+	if code := s.call("POST", "/api/v1/tasks/"+stuck.id()+"/stop", "{}", nil); code != http.StatusOK {
+		t.Errorf("stop: %d", code)
+	}
+	got = s.until(stuck.id(), "STOPPED", time.Minute)
+	if db := got.Containers[0]; db.HealthStatus != "UNHEALTHY" || db.HealthCode != 3 || !got.Containers[3].StartedAt.IsZero() {
+		t.Errorf("when it was stopped: %+v", got.Containers)
+	}
+	s.checkBill(got)
 }

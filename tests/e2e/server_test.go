@@ -278,7 +278,10 @@ type aTask struct {
 		Reason     string `json:"reason"`
 
 		HealthStatus string    `json:"healthStatus"`
+		HealthSince  time.Time `json:"healthStatusSince"`
+		HealthCode   int       `json:"healthExitCode"`
 		RestartCount int       `json:"restartCount"`
+		RuntimeID    string    `json:"runtimeId"`
 		StartedAt    time.Time `json:"startedAt"`
 
 		NetworkBindings []struct{ ContainerPort, HostPort int }
