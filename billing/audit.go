@@ -1,6 +1,10 @@
 package billing
 
-import "time"
+import (
+	"time"
+
+	"berth/task"
+)
 
 // Audit is what came of verifying the ledger.
 type Audit struct {
@@ -58,7 +62,7 @@ type Record struct {
 
 // EntryFilter selects entries of the whole ledger. Zero values select all.
 type EntryFilter struct {
-	Task     string // ID
+	Task     task.ID
 	SKU      SKU
 	Kind     Kind
 	From, To time.Time // when they are booked: not before From, before To

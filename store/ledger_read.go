@@ -32,7 +32,7 @@ func (s *Store) Records(ctx context.Context, f billing.EntryFilter) ([]billing.R
 		condition string
 		arg       any
 	}{
-		{f.Task != "", `task = ?`, f.Task}, {f.SKU != "", `sku = ?`, string(f.SKU)}, {f.Kind != "", `kind = ?`, string(f.Kind)},
+		{f.Task != "", `task = ?`, string(f.Task)}, {f.SKU != "", `sku = ?`, string(f.SKU)}, {f.Kind != "", `kind = ?`, string(f.Kind)},
 		{!f.From.IsZero(), `booked_at >= ?`, nanos(f.From)}, {!f.To.IsZero(), `booked_at < ?`, nanos(f.To)},
 	} {
 		if c.given {

@@ -46,12 +46,12 @@ var may = map[string][]string{
 	"roles":                         {"fault"},
 	"secret":                        {"fault", "task"},
 	"runner":                        {"fault", "isolation", "task"},
-	"server/api":                    {"billing", "billing/history", "billing/prices", "fault", "logs", "strictjson", "task"},
+	"server/api":                    {"billing", "billing/history", "billing/prices", "billing/proof", "fault", "logs", "strictjson", "task"},
 	"server/metadata":               {"fault", "roles", "task"},
-	"server/rest":                   {"billing", "billing/estimate", "billing/focus", "billing/history", "billing/prices", "fault", "logs", "server/api", "strictjson", "task"},
-	"server/rest/resttest":          {"billing", "billing/estimate", "billing/history", "billing/prices", "billing/prices/pricestest", "fault", "logs", "server/api", "server/rest", "task"},
+	"server/rest":                   {"billing", "billing/estimate", "billing/focus", "billing/history", "billing/prices", "billing/proof", "fault", "logs", "server/api", "strictjson", "task"},
+	"server/rest/resttest":          {"billing", "billing/estimate", "billing/history", "billing/prices", "billing/prices/pricestest", "billing/proof", "fault", "logs", "server/api", "server/rest", "task"},
 	"isolation/isolationtest/probe": {},
-	"client":                        {"billing", "billing/estimate", "billing/focus", "billing/prices", "fault", "logs", "server/api", "task"},
+	"client":                        {"billing", "billing/estimate", "billing/focus", "billing/prices", "billing/proof", "fault", "logs", "server/api", "task"},
 }
 
 // free lists the folders that may import everything: they tie things together or
@@ -87,6 +87,27 @@ func TestImports(t *testing.T) {
 			t.Errorf("the table speaks of package %s, which does not exist", pkg)
 		}
 	}
+}
+
+// Ensure the program that checks proofs is made of package billing/proof alone: who
+// does not trust Berth has nothing else of it to read.
+func TestProofStandsAlone(t *testing.T) {
+	eachFile(t, func(path, pkg string) {
+		if pkg != "cmd/berth-proof" && pkg != "billing/proof" {
+			return
+		}
+		f, err := parser.ParseFile(token.NewFileSet(), filepath.Join("..", path), nil, parser.ImportsOnly)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, imp := range f.Imports {
+			name, _ := strconv.Unquote(imp.Path.Value)
+			standard := !strings.Contains(strings.SplitN(name, "/", 2)[0], ".") && !strings.HasPrefix(name, module)
+			if !standard && !strings.HasPrefix(name, "golang.org/x/mod/sumdb/") && name != module+"billing/proof" {
+				t.Errorf("%s imports %s", path, name)
+			}
+		}
+	})
 }
 
 // eachFile calls f for each Go file of ours that is not a test, with its path

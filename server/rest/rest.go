@@ -189,6 +189,7 @@ type Config struct {
 	Costs       Costs
 	Host        Host
 	Prices      Prices
+	Ledger      Ledger
 
 	Provider  string   // who runs the tasks and bills for them, in exports
 	Hosts     []string // names in lower case, besides localhost and addresses, that clients may call this server by
@@ -264,6 +265,16 @@ func (s *server) operations() []operation {
 		file(s, "/exports/focus.parquet", "Export what was charged as FOCUS, Parquet", api.Parquet, s.focusParquet),
 		file(s, "/exports/cur.csv", "Export what was charged with the columns of AWS's Cost and Usage Report 2.0", api.CSV, s.curCSV),
 		flow(s, "GET", "/events", "Follow what happens to tasks", events, s.events),
+
+		call(s, "GET", "/ledger/entries", "Read the ledger, in its order", 200, s.entries),
+		call(s, "GET", "/ledger/entries/:id/proof", "Prove that an entry is in the ledger", 200, s.entryProof),
+		call(s, "POST", "/ledger/entries/:id/reverse", "Take an entry back, whole and once", 201, s.reverse),
+		call(s, "GET", "/ledger/verify", "Work the whole ledger out again and name the first row that is wrong", 200, s.verifyLedger),
+		call(s, "GET", "/ledger/checkpoint", "Read what was signed of the ledger", 200, s.checkpoint),
+		call(s, "GET", "/ledger/consistency", "Prove that the ledger has only grown since a checkpoint", 200, s.consistency),
+		call(s, "GET", "/ledger/key", "Read the public key of the ledger", 200, s.ledgerKey),
+		call(s, "GET", "/ledger/periods", "List the months of the ledger", 200, s.periods),
+		call(s, "POST", "/ledger/periods/:period/close", "Close a month that is over and posted: it stays as it is", 200, s.closePeriod),
 
 		call(s, "GET", "/security-groups", "List the security groups", 200, s.groups),
 		call(s, "GET", "/security-groups/:name", "Describe a security group", 200, s.group),

@@ -37,7 +37,11 @@ type Fake struct {
 	Broken   error                      // what Capacity fails with; nil if it works
 	Prices   *prices.Catalogue          // its clock is a year ahead, when the examples have begun
 
+	Bad *billing.BadRow // what is wrong with the ledger
+
 	mu          sync.Mutex
+	reversed    []billing.Entry
+	periods     []billing.Period
 	now         time.Time
 	definitions []task.Definition
 	tasks       map[task.ID]task.Task
@@ -79,7 +83,7 @@ func (f *Fake) Now() time.Time {
 func (f *Fake) Config() rest.Config {
 	n := 0
 	return rest.Config{
-		Tasks: f, Definitions: f, Groups: f, Journal: f, Images: f, Secrets: f, Logs: f, Meter: f, Estimates: f, Costs: f, Provider: "Berth", Host: f,
+		Tasks: f, Definitions: f, Groups: f, Journal: f, Images: f, Secrets: f, Logs: f, Meter: f, Estimates: f, Costs: f, Ledger: f, Provider: "Berth", Host: f,
 		Prices: f.Prices, MaxImport: 1 << 20, Version: "test", Now: time.Now, // connections have deadlines by the real clock
 		NewRequestID: func() string { f.mu.Lock(); defer f.mu.Unlock(); n++; return "request-" + strconv.Itoa(n) },
 	}
