@@ -3,6 +3,7 @@ package tests
 import (
 	"iter"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -16,6 +17,13 @@ func checked(name string, command ...string) task.ContainerDefinition {
 	c.Name = name
 	c.HealthCheck = &task.HealthCheck{Command: []string{"CMD", "exit", "0"}, Interval: ptr(5)}
 	return c
+}
+
+// newCode is an exit code that a test changes while checks read it.
+func newCode(code int32) *atomic.Int32 {
+	var c atomic.Int32
+	c.Store(code)
+	return &c
 }
 
 // healths returns the health of a task and of its containers.
@@ -33,8 +41,8 @@ func (h *host) healths(id task.ID) string {
 func TestHealth(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHost(t, nil)
-		code := 0
-		h.fake.Check = func(task.ID, string) int { return code }
+		code := newCode(0)
+		h.fake.Check = func(task.ID, string) int { return int(code.Load()) }
 		id := h.submit(task.Run{}, checked("a", "sleep", "1h"), main("sleep", "1h")).ID
 		plain := h.submit(task.Run{}, main("sleep", "1h")).ID
 		want := func(after time.Duration, want string) {
@@ -46,14 +54,14 @@ func TestHealth(t *testing.T) {
 		}
 		want(3*time.Second, "UNKNOWN UNKNOWN UNKNOWN")
 		want(4*time.Second, "UNKNOWN HEALTHY UNKNOWN") // the other has no check
-		code = 1
+		code.Store(1)
 		want(9*time.Second, "UNKNOWN HEALTHY UNKNOWN") // two failures
 		want(6*time.Second, "UNHEALTHY UNHEALTHY UNKNOWN")
 		h.crash()
 		time.Sleep(time.Minute)
 		h.start()
 		want(4*time.Second, "UNHEALTHY UNHEALTHY UNKNOWN")
-		code = 0
+		code.Store(0)
 		want(6*time.Second, "UNKNOWN HEALTHY UNKNOWN")
 		if got := h.task(id); got.LastStatus != task.Running {
 			t.Errorf("the task is %s", got.LastStatus)
@@ -73,17 +81,17 @@ func TestHealth(t *testing.T) {
 func TestStartPeriod(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHost(t, nil)
-		code := 1
-		h.fake.Check = func(task.ID, string) int { return code }
-		c := checked("a", "sleep", "1h")
-		c.HealthCheck.StartPeriod, c.HealthCheck.Retries = ptr(60), ptr(1)
-		slow, quick := h.submit(task.Run{}, c).ID, h.submit(task.Run{}, c).ID
+		var passes atomic.Value // task.ID
 		h.fake.Check = func(id task.ID, _ string) int {
-			if id == quick && h.task(id).Health == task.Unknown {
+			if id == passes.Load() && h.task(id).Health == task.Unknown {
 				return 0
 			}
 			return 1
 		}
+		c := checked("a", "sleep", "1h")
+		c.HealthCheck.StartPeriod, c.HealthCheck.Retries = ptr(60), ptr(1)
+		slow, quick := h.submit(task.Run{}, c).ID, h.submit(task.Run{}, c).ID
+		passes.Store(quick)
 		time.Sleep(30 * time.Second)
 		if a, b := h.healths(slow), h.healths(quick); a != "UNKNOWN UNKNOWN" || b != "UNHEALTHY UNHEALTHY" {
 			t.Errorf("in the start period: %s, %s", a, b)
@@ -100,8 +108,13 @@ func TestStartPeriod(t *testing.T) {
 func TestWaitForHealthy(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHost(t, nil)
-		var codes = map[task.ID]int{}
-		h.fake.Check = func(id task.ID, _ string) int { return codes[id] }
+		var sick atomic.Value // task.ID
+		h.fake.Check = func(id task.ID, _ string) int {
+			if id == sick.Load() {
+				return 1
+			}
+			return 0
+		}
 		app := main("sleep", "1h")
 		app.DependsOn = []task.Dependency{{Container: "db", Condition: task.DependHealthy}}
 		limited := checked("db", "sleep", "1h")
@@ -109,7 +122,7 @@ func TestWaitForHealthy(t *testing.T) {
 		good := h.submit(task.Run{}, checked("db", "sleep", "1h"), app).ID
 		never := h.submit(task.Run{}, limited, app).ID
 		short := h.submit(task.Run{}, checked("db", "sleep", "3s"), app).ID
-		codes[never] = 1
+		sick.Store(never)
 		time.Sleep(time.Minute)
 		got := h.task(good)
 		if waited := got.Container("main").StartedAt.Sub(got.Container("db").StartedAt); got.LastStatus != task.Running || waited != 5*time.Second {
@@ -172,8 +185,8 @@ func TestRestartPolicy(t *testing.T) {
 func TestSeenWhileWaiting(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHost(t, nil)
-		code := 1
-		h.fake.Check = func(task.ID, string) int { return code }
+		code := newCode(1)
+		h.fake.Check = func(task.ID, string) int { return int(code.Load()) }
 		app := main("sleep", "1h")
 		app.DependsOn = []task.Dependency{{Container: "db", Condition: task.DependHealthy}, {Container: "init", Condition: task.DependSuccess}}
 		first := main("exit", "0")
@@ -211,7 +224,7 @@ func TestSeenWhileWaiting(t *testing.T) {
 		if got := h.task(id).Version; got != version {
 			t.Errorf("what was known was written down again: version %d is now %d", version, got)
 		}
-		code = 0
+		code.Store(0)
 		time.Sleep(10 * time.Second)
 		got := h.task(id)
 		if got.LastStatus != task.Running || got.Container("db").Health != task.Healthy || got.Container("main").LastStatus != task.Running {
@@ -262,8 +275,8 @@ func (h *host) events(id task.ID) iter.Seq[task.Event] {
 func TestVerdict(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHost(t, nil)
-		code := 0
-		h.fake.Check = func(_ task.ID, name string) int { return code }
+		code := newCode(0)
+		h.fake.Check = func(task.ID, string) int { return int(code.Load()) }
 		c := checked("a", "sleep", "100s")
 		c.RestartPolicy = &task.RestartPolicy{Enabled: ptr(true), RestartAttemptPeriod: ptr(60)}
 		id := h.submit(task.Run{}, c).ID
@@ -282,17 +295,17 @@ func TestVerdict(t *testing.T) {
 		const s = time.Second
 		want(3*s, task.Unknown, 0, 0)
 		want(14*s, task.Healthy, 5*s, 0) // it was looked at three times
-		code = 7
+		code.Store(7)
 		want(10*s, task.Healthy, 5*s, 0) // two failures
-		code = 3
+		code.Store(3)
 		want(5*s, task.Unhealthy, 30*s, 3)
-		code = 4
+		code.Store(4)
 		want(10*s, task.Unhealthy, 30*s, 3)
 		h.crash()
 		time.Sleep(10 * s)
 		h.start()
 		want(10*s, task.Unhealthy, 30*s, 3)
-		code = 0
+		code.Store(0)
 		want(5*s, task.Healthy, 65*s, 3) // the code stays
 		want(40*s, task.Healthy, 105*s, 3)
 	})

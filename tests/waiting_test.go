@@ -2,6 +2,7 @@ package tests
 
 import (
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -9,22 +10,23 @@ import (
 	"berth/task"
 )
 
-// diesAt is luck under which the server dies as soon as a call has taken effect for which
-// at holds, once: the call does not return before the server is gone.
-func diesAt(h **host, at func(call string, id task.ID) bool) (luck func(string, task.ID) error, died chan struct{}) {
-	died = make(chan struct{})
+// diesAt returns a host whose server dies as soon as a call has taken effect for which at
+// holds, once: the call does not return before the server is gone. died is closed then.
+func diesAt(t *testing.T, at func(h *host, call string, id task.ID) bool) (h *host, died chan struct{}) {
+	var self atomic.Pointer[host]
 	var once sync.Once
-	return func(call string, id task.ID) error {
-		if !at(call, id) {
-			return nil
+	died = make(chan struct{})
+	h = newHost(t, func(call string, id task.ID) error {
+		if h := self.Load(); h != nil && at(h, call, id) {
+			once.Do(func() {
+				go func() { h.crash(); close(died) }()
+				time.Sleep(time.Second) // crash ends the server's context and waits for us
+			})
 		}
-		once.Do(func() {
-			crash := (*h).crash
-			go func() { crash(); close(died) }()
-			time.Sleep(time.Second) // crash ends the server's context and waits for us
-		})
 		return nil
-	}, died
+	})
+	self.Store(h)
+	return h, died
 }
 
 // needs is a container that starts when another is healthy.
@@ -55,12 +57,7 @@ func TestLastKnownHealth(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				var h *host
-				luck, died := diesAt(&h, func(call string, id task.ID) bool { return test.at(h, call, id) })
-				h = newHost(t, nil)
-				h.luck, h.fake.Fail = luck, luck
-				h.crash()
-				h.start() // with that luck
+				h, died := diesAt(t, test.at)
 				id := h.submit(task.Run{}, checked("db", "sleep", test.db), needs("app", "db", "sleep", test.app)).ID
 				<-died
 				time.Sleep(time.Minute)
@@ -86,27 +83,21 @@ func TestLastKnownHealth(t *testing.T) {
 // Ensure what a check found out is kept also if the task is stopped before that is written.
 func TestHealthWhenStopped(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHost(t, nil)
-		stop := func(id task.ID) {
-			if _, err := h.runner.Stop(t.Context(), id, ""); err != nil {
-				t.Error(err)
-			}
-		}
-		var id task.ID
-		held := false
-		h.luck = func(call string, of task.ID) error {
-			if call == "advance" && of == id && !held && h.task(id).LastStatus == task.Running {
-				held = true
-				time.Sleep(20 * time.Second) // The database is slow, and checks go on.
-				stop(id)
+		var self atomic.Pointer[host]
+		var once sync.Once
+		h := newHost(t, func(call string, id task.ID) error {
+			if h := self.Load(); h != nil && call == "advance" && h.task(id).LastStatus == task.Running {
+				once.Do(func() {
+					time.Sleep(20 * time.Second) // The database is slow, and checks go on.
+					if _, err := h.runner.Stop(t.Context(), id, ""); err != nil {
+						t.Error(err)
+					}
+				})
 			}
 			return nil
-		}
-		h.crash()
-		h.start()
-		code := 0
-		h.fake.Check = func(task.ID, string) int { return code }
-		id = h.submit(task.Run{}, checked("db", "sleep", "1h"), main("sleep", "1h")).ID
+		})
+		self.Store(h)
+		id := h.submit(task.Run{}, checked("db", "sleep", "1h"), main("sleep", "1h")).ID
 		time.Sleep(2 * time.Minute)
 		if got := h.task(id); got.LastStatus != task.Stopped || got.Container("db").Health != task.Healthy {
 			t.Errorf("it is %s, and was %s", got.LastStatus, got.Container("db").Health)
@@ -120,8 +111,8 @@ func TestHealthWhenStopped(t *testing.T) {
 func TestWaitOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHost(t, nil)
-		code := 0
-		h.fake.Check = func(task.ID, string) int { return code }
+		code := newCode(0)
+		h.fake.Check = func(task.ID, string) int { return int(code.Load()) }
 		db := checked("db", "sleep", "1h")
 		db.StartTimeout = ptr(30)
 		last := part("last", 0, []string{"sleep", "1h"}, completed("slow"))
@@ -130,7 +121,7 @@ func TestWaitOnce(t *testing.T) {
 		if got := h.task(id); got.LastStatus != task.Activating || got.Container("app").LastStatus != task.Running {
 			t.Fatalf("at first it is %s: %+v", got.LastStatus, got.Containers)
 		}
-		code = 1
+		code.Store(1)
 		time.Sleep(30 * time.Second)
 		if got := h.healths(id); got != "UNHEALTHY UNHEALTHY UNKNOWN UNKNOWN UNKNOWN" {
 			t.Fatalf("then it is %s", got)
