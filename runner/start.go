@@ -146,6 +146,8 @@ func (s *starter) over(ctx context.Context, name string, patience time.Duration)
 // all returns what became of the containers, also of those whose end will be found
 // again if the task runs.
 func (s *starter) all() map[string]task.Outcome {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	all := maps.Clone(s.outcomes)
 	for name, exit := range s.early {
 		o := all[name]

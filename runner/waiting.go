@@ -2,6 +2,7 @@ package runner
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	"go.uber.org/zap"
@@ -78,8 +79,10 @@ func (s *starter) timedOut(name, dependency string) error {
 // healthy waits until the container that name depends on is healthy.
 func (s *starter) healthy(ctx context.Context, name, dependency string) error {
 	gone, cancel := context.WithCancelCause(ctx)
+	var guard sync.WaitGroup
+	defer guard.Wait() // What it finds is looked at when we have returned.
 	defer cancel(nil)
-	go func() {
+	guard.Go(func() {
 		_, err := s.r.Runtime.Wait(gone, s.t.ID, dependency)
 		if err == nil && s.plan(dependency).Essential && s.over(gone, dependency, 0) {
 			cancel(errEssentialExited{dependency}) // Whoever watches it may not have said so yet.
@@ -91,7 +94,7 @@ func (s *starter) healthy(ctx context.Context, name, dependency string) error {
 				dependency, name)
 		}
 		cancel(err)
-	}()
+	})
 	for {
 		health, changed := s.health.health(dependency, 0)
 		if health.Status == task.Healthy {
