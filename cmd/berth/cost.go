@@ -12,6 +12,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"berth/billing"
+	"berth/billing/estimate"
+	"berth/fault"
+	"berth/server/api"
 )
 
 func (a *app) billCommand() *cobra.Command {
@@ -29,7 +32,35 @@ func (a *app) bill(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
-	return a.print(b, func(w io.Writer) { printBill(w, b) })
+	was, err := a.client().Accuracy(ctx, id)
+	if err != nil && fault.KindOf(err) != fault.NotFound { // A task of before, or without prices, has no estimate.
+		return err
+	}
+	return a.print(b, func(w io.Writer) {
+		printBill(w, b)
+		if err == nil && b.Status == billing.StatusFinal {
+			printAccuracy(w, was)
+		}
+	})
+}
+
+// printAccuracy compares what a task was expected to cost with what it cost.
+func printAccuracy(w io.Writer, a api.Accuracy) {
+	basis := "nothing was known of its length"
+	switch a.Estimate.Basis {
+	case estimate.Measured:
+		basis = "as " + count(a.Estimate.Runs, "run") + " before it"
+	case estimate.Given:
+		basis = "by its timeout"
+	}
+	difference := "exactly that"
+	switch d := a.Actual - a.Estimate.Expected; {
+	case d > 0:
+		difference = "$" + d.String() + " more"
+	case d < 0:
+		difference = "$" + (-d).String() + " less"
+	}
+	fmt.Fprintf(w, "\nExpected were $%s (%s); it cost %s.\n", a.Estimate.Expected, basis, difference)
 }
 
 // printBill prints the bill with all of its arithmetic, so that a person can
