@@ -234,9 +234,10 @@ type Runtime interface {
 // Gauge reads a task's counters. It keeps what it reads from open, so that a
 // reading costs microseconds. It is not safe for concurrent use.
 type Gauge interface {
-	// Read returns the counters now. After the task's last process has ended
-	// and until Remove it still returns their final values; after Remove the
-	// error is fault.NotFound.
+	// Read returns the counters now; those of processes, of operations and of the
+	// kernel's own peak of memory may be as of up to three readings before, but not in
+	// the first. After the task's last process has ended and until Remove it still
+	// returns their final values; after Remove the error is fault.NotFound.
 	Read() (task.Counters, error)
 
 	// Close releases what the Gauge holds. It may be called twice.

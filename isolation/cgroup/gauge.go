@@ -137,10 +137,10 @@ func (g *Gauge) open(netns string) error {
 	return err
 }
 
-// Read returns the counters now: the first time all of them, and then some as they
-// were at most two readings ago (PIDs, OOMKills, ReadOps, WriteOps), or ten (the page
-// cache in the working set; MemoryPeakBytes, which is never below MemoryBytes). If the task's cgroup was removed or the Gauge
-// closed, the error is fault.NotFound.
+// Read returns the counters now: the first time all of them, and then some as they were at
+// most three readings ago (PIDs, ReadOps, WriteOps and MemoryPeakBytes, which is never below
+// MemoryBytes; OOMKills one), or nine (the page cache in the working set). If the task's
+// cgroup was removed or the Gauge closed, the error is fault.NotFound.
 func (g *Gauge) Read() (task.Counters, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()

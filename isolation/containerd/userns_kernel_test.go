@@ -145,7 +145,7 @@ func TestOwners(t *testing.T) {
 	if uid, gid := owner(t, upper[0]); uid != b.outside(0) || gid != b.outside(0) {
 		t.Errorf("what root changed belongs to %d:%d on the host, want %d", uid, gid, b.outside(0))
 	}
-	app := at("/data", "v")
+	app := of(imageWith(t, "/data"), at("/data", "v"))
 	app.User = "app"
 	if code := b.does("write", app, "put", "/data/mine", "x"); code != 0 {
 		t.Fatalf("app cannot write to its volume: %d", code)
