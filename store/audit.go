@@ -16,8 +16,8 @@ import (
 )
 
 // audit verifies a ledger. Its goroutines are one that reads entries and works out
-// what must follow from them, one that reads postings, and one that checks
-// signatures; the first is the one that owns what is not said to be another's.
+// what must follow from them, one that reads postings, one that checks signatures
+// and one that lets SQLite check the pages; the first is the one that owns what is not said to be another's.
 type audit struct {
 	db       *sql.DB
 	verifier note.Verifier
@@ -102,11 +102,15 @@ func (a *audit) run(ctx context.Context) (err error) {
 			err = bad("ledger_entries", a.frontier.Size(), "it says what cannot be: %v", p)
 		}
 	}()
+	pages := make(chan error, 1)
+	go func() { pages <- verifyPages(ctx, a.db) }()
+	defer func() {
+		if broken := <-pages; broken != nil { // Whatever else was found, this is why.
+			err = broken
+		}
+	}()
 	return raw(ctx, a.db, func(q driver.QueryerContext) error {
 		a.q = q
-		if err := a.verifyFile(ctx); err != nil {
-			return err
-		}
 		if a.schema {
 			if err := verifySchema(ctx, q); err != nil {
 				return err
@@ -126,13 +130,15 @@ func (a *audit) run(ctx context.Context) (err error) {
 	})
 }
 
-// verifyFile lets SQLite check every page, index and constraint.
-func (a *audit) verifyFile(ctx context.Context) error {
-	return all(ctx, a.q, `PRAGMA integrity_check(1)`, func(r *rawRows) error {
-		if verdict := r.text(0); verdict != "ok" {
-			return bad("file", "pages", "%s", verdict)
-		}
-		return nil
+// verifyPages lets SQLite check every page, index and constraint.
+func verifyPages(ctx context.Context, db *sql.DB) error {
+	return raw(ctx, db, func(q driver.QueryerContext) error {
+		return all(ctx, q, `PRAGMA integrity_check(1)`, func(r *rawRows) error {
+			if verdict := r.text(0); verdict != "ok" {
+				return bad("file", "pages", "%s", verdict)
+			}
+			return nil
+		})
 	})
 }
 
@@ -374,12 +380,16 @@ func (a *audit) take(n int64, p *progress, e billing.Entry) error {
 	return nil
 }
 
+// largestSize is beyond any reservation, and small enough that nothing computed from it
+// wraps around.
+const largestSize = 1 << 24
+
 func checkCursor(p *progress) error {
 	c := p.stored
 	if err := p.replay.Check(c); err != nil {
 		return bad("meter_cursors", string(c.Task)+" "+string(c.SKU), "%v", err)
 	}
-	if c.Rate < 0 || c.Size < 1 {
+	if c.Rate < 0 || c.Size < 1 || c.Size > largestSize {
 		return bad("meter_cursors", string(c.Task)+" "+string(c.SKU), "size %d, rate %s", c.Size, c.Rate)
 	}
 	return nil

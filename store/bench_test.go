@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"berth/billing"
+	"berth/billing/billingtest"
 	"berth/store/storetest"
 	"berth/task"
 )
@@ -69,4 +71,85 @@ func report(b *testing.B, took []time.Duration) {
 	b.ReportMetric(float64(2*len(took))/b.Elapsed().Seconds(), "rows/s")
 	b.ReportMetric(at(50), "p50-µs")
 	b.ReportMetric(at(99), "p99-µs")
+}
+
+// BenchmarkPost measures durable posting: each call advances many cursors by an
+// hour, with one entry and five postings for each, and waits for the commit with its
+// checkpoint. Rows are entries and postings; the cursors are not counted.
+func BenchmarkPost(b *testing.B) {
+	for _, batch := range []int{1, 100, 1000} {
+		b.Run(fmt.Sprint("batch=", batch), func(b *testing.B) {
+			s := storetest.Open(b, b.TempDir())
+			begun := time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC)
+			terms := billing.Terms{Prices: billing.BuiltIn(), Used: func(_ billing.SKU, from, to time.Time) (int64, time.Time) {
+				return int64(to.Sub(from)) * 100, to
+			}}
+			var cursors []billing.Cursor
+			for len(cursors) < batch {
+				cursors = append(cursors, billing.Open(billingtest.Task(begun), billing.BuiltIn())...)
+			}
+			cursors = cursors[:batch]
+			var moves []billing.Move
+			for _, c := range cursors {
+				moves = append(moves, billing.Move{New: c})
+			}
+			if err := s.Post(b.Context(), 1, moves); err != nil {
+				b.Fatal(err)
+			}
+			var took []time.Duration
+			rows, posting := 0, time.Duration(0)
+			for b.Loop() {
+				moves = moves[:0]
+				for i, c := range cursors {
+					next, entries := c.Advance(c.To.Add(time.Hour), terms)
+					moves = append(moves, billing.Move{Old: c, New: next, Entries: entries})
+					rows += 1 + len(entries[0].Postings())
+					cursors[i] = next
+				}
+				began := time.Now()
+				if err := s.Post(b.Context(), 1, moves); err != nil {
+					b.Fatal(err)
+				}
+				took = append(took, time.Since(began))
+				posting += took[len(took)-1]
+			}
+			slices.Sort(took)
+			b.ReportMetric(float64(rows)/posting.Seconds(), "rows/s")
+			b.ReportMetric(float64(took[(len(took)-1)*50/100].Microseconds()), "p50-µs")
+			b.ReportMetric(float64(took[(len(took)-1)*99/100].Microseconds()), "p99-µs")
+		})
+	}
+}
+
+// BenchmarkVerifyLedger measures working out a ledger of 100,000 entries, 500,000
+// postings, 1,000 cursors and 100 checkpoints again.
+func BenchmarkVerifyLedger(b *testing.B) {
+	s := storetest.Open(b, b.TempDir())
+	begun := time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC)
+	terms := billing.Terms{Prices: billing.BuiltIn(), Used: func(_ billing.SKU, from, to time.Time) (int64, time.Time) {
+		return int64(to.Sub(from)) * 100, to
+	}}
+	for range 100 {
+		var moves []billing.Move
+		for range 5 {
+			for _, c := range billing.Open(billingtest.Task(begun), billing.BuiltIn()) {
+				next, entries := c.Close(c.To.Add(100*time.Hour), terms, nil)
+				moves = append(moves, billing.Move{New: next, Entries: entries})
+			}
+		}
+		if err := s.Post(b.Context(), 1, moves); err != nil {
+			b.Fatal(err)
+		}
+	}
+	rows := int64(0)
+	for b.Loop() {
+		a, err := s.VerifyLedger(b.Context(), nil)
+		if err != nil || !a.OK {
+			b.Fatal(a.Bad, err)
+		}
+		for _, r := range a.Rows {
+			rows += r.Rows
+		}
+	}
+	b.ReportMetric(float64(rows)/b.Elapsed().Seconds(), "rows/s")
 }

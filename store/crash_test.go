@@ -7,9 +7,11 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"strings"
 	"sync"
 	"testing"
 
+	"berth/billing"
 	"berth/store"
 	"berth/store/storetest"
 	"berth/task"
@@ -31,9 +33,9 @@ func TestKilled(t *testing.T) {
 	}
 	dir := t.TempDir()
 	luck := rand.New(rand.NewPCG(1, 2))
-	acknowledged := make(map[task.ID]int64) // versions
+	acknowledged, posted := make(map[task.ID]int64), make(map[string]bool) // versions, entries
 	for range kills {
-		runAndKill(t, dir, 1+luck.IntN(120), acknowledged)
+		runAndKill(t, dir, 1+luck.IntN(120), acknowledged, posted)
 	}
 	if len(acknowledged) < 10*kills {
 		t.Fatalf("only %d tasks were acknowledged", len(acknowledged))
@@ -48,12 +50,28 @@ func TestKilled(t *testing.T) {
 	if err := s.Verify(t.Context()); err != nil {
 		t.Error(err)
 	}
+	for token := "-1"; token != ""; {
+		var page []billing.Record
+		var err error
+		if page, token, err = s.Records(t.Context(), billing.EntryFilter{Limit: 1000, Token: token}); err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range page {
+			delete(posted, r.ID)
+		}
+	}
+	if len(posted) > 0 {
+		t.Errorf("%d entries were acknowledged and are not there", len(posted))
+	}
+	if a, err := s.VerifyLedger(t.Context(), nil); err != nil || !a.OK || a.Entries < kills {
+		t.Errorf("the ledger: %d entries, %+v, %v", a.Entries, a.Bad, err)
+	}
 	t.Logf("%d tasks were acknowledged across %d kills", len(acknowledged), kills)
 }
 
 // runAndKill runs writers and kills them after some acknowledgements, noting all
 // that arrive.
-func runAndKill(t *testing.T, dir string, after int, acknowledged map[task.ID]int64) {
+func runAndKill(t *testing.T, dir string, after int, acknowledged map[task.ID]int64, posted map[string]bool) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestKilled$")
 	cmd.Env = append(os.Environ(), "BERTH_STORE_TEST_DIR="+dir)
@@ -69,10 +87,13 @@ func runAndKill(t *testing.T, dir string, after int, acknowledged map[task.ID]in
 	for lines := bufio.NewScanner(out); lines.Scan(); n++ {
 		var id task.ID
 		var version int64
-		if _, err := fmt.Sscanf(lines.Text(), "ack %s %d", &id, &version); err != nil {
+		if entry, ok := strings.CutPrefix(lines.Text(), "posted "); ok {
+			posted[entry] = true
+		} else if _, err := fmt.Sscanf(lines.Text(), "ack %s %d", &id, &version); err != nil {
 			t.Errorf("the writers say: %s", lines.Text())
+		} else {
+			acknowledged[id] = max(acknowledged[id], version)
 		}
-		acknowledged[id] = max(acknowledged[id], version)
 		if n == after {
 			if err := cmd.Process.Kill(); err != nil {
 				t.Error(err)
@@ -132,12 +153,26 @@ func writeUntilKilled(t *testing.T, dir string) {
 				for _, tk := range ts {
 					fmt.Println("ack", tk.ID, tk.Version)
 				}
-				for tk := ts[0]; !tk.LastStatus.Final(); {
+				tk := ts[0]
+				for !tk.LastStatus.Final() {
 					var err error
 					if tk, err = s.Advance(ctx, tk.ID, next(tk)); err != nil {
 						panic(err)
 					}
 					fmt.Println("ack", tk.ID, tk.Version)
+				}
+				var moves []billing.Move
+				for _, c := range billing.Open(tk, billing.BuiltIn()) {
+					c, entries := c.Close(tk.StoppedAt, billing.Terms{Prices: billing.BuiltIn()}, nil)
+					moves = append(moves, billing.Move{New: c, Entries: entries})
+				}
+				if err := s.Post(ctx, 1, moves); err != nil {
+					panic(err)
+				}
+				for _, mv := range moves {
+					for _, e := range mv.Entries {
+						fmt.Println("posted", e.ID)
+					}
 				}
 			}
 		})

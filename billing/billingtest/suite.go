@@ -41,10 +41,7 @@ func drawTask(rt *rapid.T) task.Task {
 
 // Suite checks that a Ledger keeps its contract. open returns an empty one.
 func Suite(t *testing.T, open func(t *testing.T) billing.Ledger) {
-	t.Run("histories", func(t *testing.T) {
-		l := open(t)
-		rapid.Check(t, func(rt *rapid.T) { history(rt, l) })
-	})
+	t.Run("histories", func(t *testing.T) { Histories(t, open(t)) })
 	t.Run("conflict writes nothing", func(t *testing.T) { conflict(t, open(t)) })
 	t.Run("another body is refused", func(t *testing.T) { anotherBody(t, open(t)) })
 	t.Run("position only grows", func(t *testing.T) { position(t, open(t)) })
@@ -54,6 +51,12 @@ func Suite(t *testing.T, open func(t *testing.T) billing.Ledger) {
 		rapid.Check(t, func(rt *rapid.T) { series(rt, l) })
 	})
 	t.Run("forgetting usage", func(t *testing.T) { forgetting(t, open(t)) })
+}
+
+// Histories charges random tasks in a ledger and compares with the oracle, as often
+// as rapid checks.
+func Histories(t *testing.T, l billing.Ledger) {
+	rapid.Check(t, func(rt *rapid.T) { history(rt, l) })
 }
 
 // history charges one task in random slices, with lost answers, repeated calls,
@@ -182,6 +185,48 @@ func history(rt *rapid.T, l billing.Ledger) {
 		end = cursors[0].Measured
 	}
 	checkUsed(rt, l, t, samples, end)
+	checkReversal(rt, l, t, &prices, closed)
+}
+
+// checkReversal takes one entry of a stopped task back and checks that nothing is
+// left of it, on the bill and in any account.
+func checkReversal(rt *rapid.T, l billing.Ledger, tk task.Task, p billing.Prices, closed time.Time) {
+	ctx := context.Background()
+	cursors, err := l.Cursors(ctx, tk.ID)
+	must(rt, err)
+	entries, err := l.Entries(ctx, tk.ID)
+	must(rt, err)
+	e := rapid.SampledFrom(entries).Draw(rt, "taken back")
+	now := closed.Add(time.Hour)
+	r, err := e.Reverse("why | not", closed, now)
+	must(rt, err)
+	left := make(map[billing.Posting]int64)
+	for _, ps := range [][]billing.Posting{e.Postings(), r.Postings()} {
+		for _, p := range ps {
+			amount := p.Amount
+			p.Amount = 0
+			left[p] += amount
+		}
+	}
+	for a, amount := range left {
+		if amount != 0 {
+			rt.Fatalf("of entry %+v, taken back, %d are left on %s", e, amount, a.Account)
+		}
+	}
+	booked := e.Booked
+	if e.Booked.Before(closed) {
+		booked = now
+	}
+	if !r.IsReversalOf(e) || !r.Booked.Equal(booked) {
+		rt.Fatalf("%+v does not take %+v back", r, e)
+	}
+	if _, err := r.Reverse("again", closed, now); fault.KindOf(err) != fault.Conflict {
+		rt.Fatalf("a reversal was taken back: %v", err)
+	}
+	whole := billing.NewBill(tk, p, cursors, entries, tk.StoppedAt).Total
+	if b := billing.NewBill(tk, p, cursors, append(entries, r), tk.StoppedAt); b.Total != whole-e.Amount {
+		rt.Fatalf("the bill was %s and is %s after %s was taken back", whole, b.Total, e.Amount)
+	}
 }
 
 // drawSamples draws readings of a task that began at a time, in order and with
