@@ -3,13 +3,11 @@ package main
 import (
 	"fmt"
 	"io"
-	"os"
 
 	"github.com/spf13/cobra"
 
 	"berth/billing"
 	"berth/billing/focus"
-	"berth/fault"
 )
 
 func (a *app) chargebackCommand() *cobra.Command {
@@ -61,15 +59,11 @@ func (a *app) reconcileCommand() *cobra.Command {
 			"exit code is 1 if anything differs.",
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			from := a.in
-			if args[0] != "-" {
-				f, err := os.Open(args[0])
-				if err != nil {
-					return fault.New(fault.Invalid, "%v", err)
-				}
-				defer f.Close()
-				from = f
+			from, err := a.openInput(args[0])
+			if err != nil {
+				return err
 			}
+			defer from.Close()
 			r, err := a.client().Reconcile(c.Context(), io.NopCloser(from))
 			if err != nil {
 				return err

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -280,15 +279,11 @@ func (a *app) priceImportCommand() *cobra.Command {
 			"  berth price import index.json --use",
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			in := a.in
-			if args[0] != "-" {
-				f, err := os.Open(args[0])
-				if err != nil {
-					return fault.New(fault.Invalid, "%v", err)
-				}
-				defer f.Close()
-				in = f
+			in, err := a.openInput(args[0])
+			if err != nil {
+				return err
 			}
+			defer in.Close()
 			out, err := a.client().ImportPrices(c.Context(), in, region, name)
 			if err != nil {
 				return err

@@ -221,18 +221,26 @@ func parseTags(tags []string) ([]task.Tag, error) {
 // fileMax is more than a task definition may have, and as much as the server takes.
 const fileMax = 1 << 20
 
+// openInput opens a file that a command is given, or standard input for -.
+func (a *app) openInput(path string) (io.ReadCloser, error) {
+	if path == "-" {
+		return io.NopCloser(a.in), nil
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fault.New(fault.Invalid, "%v", err)
+	}
+	return f, nil
+}
+
 // readInput reads a file of at most so many bytes that describes something, or standard
 // input for -.
 func (a *app) readInput(path string, most int64) ([]byte, error) {
-	from := a.in
-	if path != "-" {
-		f, err := os.Open(path)
-		if err != nil {
-			return nil, fault.New(fault.Invalid, "%v", err)
-		}
-		defer f.Close()
-		from = f
+	from, err := a.openInput(path)
+	if err != nil {
+		return nil, err
 	}
+	defer from.Close()
 	data, err := io.ReadAll(io.LimitReader(from, most+1))
 	switch {
 	case err != nil:
