@@ -1,6 +1,10 @@
 package billing
 
-import "time"
+import (
+	"time"
+
+	"berth/money"
+)
 
 // AWSRow returns what AWS writes in a row of its cost and usage data for a size of k
 // over a time: the quantity in unit-hours and its cost in US dollars, both with ten
@@ -10,5 +14,5 @@ import "time"
 func AWSRow(k SKU, size int64, d time.Duration, r Rate) (quantity, cost string) {
 	n, _ := muldiv(int64(d), size*1e10, skus[k].per*int64(time.Hour))
 	c, _ := muldiv(n, int64(r), 1e10)
-	return decimal(n, 10), decimal(c, 10)
+	return money.Decimal(n, 10), money.Decimal(c, 10)
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"berth/money"
 	"berth/task"
 )
 
@@ -76,7 +77,7 @@ func (k SKU) Description() string { return skus[k].description }
 func (k SKU) Resource(size int64) string {
 	s := skus[k]
 	n, _ := muldiv(size, 1e10, s.per) // a divisor of 1024 needs ten decimals
-	return strings.TrimSuffix(strings.TrimRight(decimal(n, 10), "0"), ".") + " " + s.noun
+	return strings.TrimSuffix(strings.TrimRight(money.Decimal(n, 10), "0"), ".") + " " + s.noun
 }
 
 // Reservation is how much of one SKU a task reserves.
@@ -168,7 +169,7 @@ func quantity(k SKU, size int64, d time.Duration) string {
 	if d < 0 {
 		n = -n
 	}
-	return decimal(n, 10)
+	return money.Decimal(n, 10)
 }
 
 // seconds writes d exactly: 60, 61.000000001.
@@ -176,5 +177,5 @@ func seconds(d time.Duration) string {
 	if d%time.Second == 0 {
 		return strconv.FormatInt(int64(d/time.Second), 10)
 	}
-	return strings.TrimRight(decimal(int64(d), 9), "0")
+	return strings.TrimRight(money.Decimal(int64(d), 9), "0")
 }

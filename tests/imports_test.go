@@ -21,8 +21,9 @@ const module = "berth/"
 var may = map[string][]string{
 	"fault":                         {},
 	"strictjson":                    {"fault"},
-	"task":                          {"fault", "strictjson"},
-	"billing":                       {"fault", "task"},
+	"money":                         {"fault"},
+	"task":                          {"fault", "money", "strictjson"},
+	"billing":                       {"fault", "money", "task"},
 	"billing/proof":                 {},
 	"billing/billingtest":           {"billing", "fault", "task"},
 	"billing/estimate":              {"billing", "billing/history", "fault", "task"},
