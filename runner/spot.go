@@ -55,7 +55,7 @@ func (r *Runner) takeAway(ctx context.Context, t task.Task, plans []task.Contain
 	g, ctx := errgroup.WithContext(ctx)
 	for _, p := range plans {
 		g.Go(func() error {
-			o, err := r.endContainer(ctx, t, p, deadline)
+			o, err := r.endContainer(ctx, t, p, deadline, time.Time{})
 			if err != nil {
 				return err
 			}

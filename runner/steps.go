@@ -344,11 +344,16 @@ func (r *Runner) end(ctx context.Context, t task.Task) (task.Transition, error) 
 	return task.Ended(r.stamp(t, all...), outcomes, usage), nil
 }
 
-// endInOrder stops every container, those that depend on others before those.
+// endInOrder stops every container, those that depend on others before those. If there is
+// no money left for the task, all have SpendGrace together.
 func (r *Runner) endInOrder(ctx context.Context, t task.Task, plans []task.ContainerPlan) (map[string]task.Outcome, error) {
 	ended := make(map[string]chan struct{}, len(plans))
 	for _, p := range plans {
 		ended[p.Name] = make(chan struct{})
+	}
+	var last time.Time
+	if t.OverSpent() {
+		last = t.StoppingAt.Add(task.SpendGrace)
 	}
 	var mu sync.Mutex
 	outcomes := make(map[string]task.Outcome)
@@ -365,7 +370,7 @@ func (r *Runner) endInOrder(ctx context.Context, t task.Task, plans []task.Conta
 					}
 				}
 			}
-			o, err := r.endContainer(ctx, t, p, time.Time{})
+			o, err := r.endContainer(ctx, t, p, time.Time{}, last)
 			if err != nil {
 				return err
 			}
@@ -379,14 +384,18 @@ func (r *Runner) endInOrder(ctx context.Context, t task.Task, plans []task.Conta
 }
 
 // endContainer asks a container to end, waits until the deadline or, if that is zero, as
-// long as its definition says, and then kills it. An earlier server may have asked it.
-func (r *Runner) endContainer(ctx context.Context, t task.Task, p task.ContainerPlan, deadline time.Time) (task.Outcome, error) {
+// long as its definition says, but not beyond last if there is one, and then kills it. An
+// earlier server may have asked it.
+func (r *Runner) endContainer(ctx context.Context, t task.Task, p task.ContainerPlan, deadline, last time.Time) (task.Outcome, error) {
 	asked, err := r.Runtime.Stop(ctx, t.ID, p.Name)
 	if err != nil {
 		return task.Outcome{}, fmt.Errorf("stop container %s: %w", p.Name, err)
 	}
 	if deadline.IsZero() {
 		deadline = r.onTimeline(t, asked).Add(p.StopTimeout)
+	}
+	if !last.IsZero() && deadline.After(last) {
+		deadline = last
 	}
 	patience, cancel := context.WithTimeout(ctx, deadline.Sub(t.Time(r.Now())))
 	defer cancel()

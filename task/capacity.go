@@ -102,5 +102,8 @@ func Share(strategy []CapacityProvider, count int) []string {
 // Interruptible reports whether t may be interrupted.
 func (t Task) Interruptible() bool { return t.CapacityProvider == Spot }
 
+// OverSpent reports whether t ends because there is no money left for it.
+func (t Task) OverSpent() bool { return t.StopCode == SpendLimit }
+
 // Interrupted reports whether t ends because it was interrupted.
 func (t Task) Interrupted() bool { return t.StopCode == SpotInterruption }

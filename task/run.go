@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"berth/fault"
+	"berth/money"
 )
 
 // Run is the wish to run a definition: the RunTask request of the ECS API as far
@@ -18,6 +19,7 @@ type Run struct {
 	Tags       []Tag                 // at most 50
 	Group      string                // default family:NAME
 	StartedBy  string                // at most 128 characters
+	MaxCost    money.Amount          `json:",omitempty"` // Berth: the most that the tasks may cost, which they share evenly; 0 means no limit
 	Timeout    Seconds               // Berth: stop the task this long after it started running; 0 means never
 	LaunchType string                // FARGATE, also if empty; not beside Providers
 	Providers  []CapacityProvider    `json:",omitempty"` // which share of the tasks runs where; none: on demand
@@ -66,6 +68,8 @@ func (r Run) Validate() error {
 		return fault.At("startedBy", "has at most %d letters, numbers, hyphens, underscores and slashes", maxStartedBy)
 	case r.Timeout < 0 || r.Timeout > maxTimeout:
 		return fault.At("timeoutSeconds", "must be from 1 to %d (14 days), or 0 for none", maxTimeout)
+	case r.MaxCost < 0:
+		return fault.At("maxCost", "must be more than 0; leave it out for no limit")
 	case len(r.Token) > maxToken || strings.ContainsFunc(r.Token, func(c rune) bool { return c < 33 || c > 126 }):
 		return fault.At("clientToken", "has at most %d visible ASCII characters", maxToken)
 	}
@@ -143,6 +147,7 @@ func Tasks(d Definition, r Run, realm Realm, newID func() ID, now Instant) ([]Ta
 			return nil, err
 		}
 		t.CapacityProvider = provider
+		t.MaxCost = r.MaxCost / money.Amount(max(r.Count, 1))
 		ts = append(ts, t)
 	}
 	return ts, nil

@@ -33,7 +33,8 @@ var nexts = map[Status][]Status{
 // Final reports whether nothing more can happen to a task in s.
 func (s Status) Final() bool { return s == Stopped }
 
-// The stop codes of the ECS API (enum TaskStopCode) that a run can end with.
+// The stop codes of the ECS API (enum TaskStopCode) that a run can end with, and one of
+// Berth's own.
 const (
 	FailedToStart   = "TaskFailedToStart"
 	EssentialExited = "EssentialContainerExited"
@@ -41,6 +42,8 @@ const (
 	Infrastructure  = "InfrastructureHealth"
 
 	SpotInterruption = "SpotInterruption"
+
+	SpendLimit = "SpendLimit" // Berth: a budget or the run's own limit is reached
 )
 
 // Reasons in the words that Fargate uses for them, where it has words.

@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 
 	"berth/fault"
+	"berth/money"
 )
 
 // ID names a task for ever: 32 lower-case hex digits, as on Fargate. IDs made
@@ -67,6 +68,8 @@ type Task struct {
 	StopCode      string  `json:"stopCode,omitempty"`
 	StoppedReason string  `json:"stoppedReason,omitempty"`
 	Timeout       Seconds `json:"timeoutSeconds,omitempty"` // Berth: the run is stopped this long after startedAt
+
+	MaxCost money.Amount `json:"maxCost,omitzero"` // Berth: the task is stopped before it costs more; 0 means no limit
 
 	NetworkConfiguration *NetworkConfiguration `json:"networkConfiguration,omitempty"` // Berth, as a service has it
 	Runtime              RuntimeClass          `json:"runtime,omitempty"`              // Berth
@@ -218,6 +221,10 @@ type Network struct {
 const (
 	DefaultEphemeralGiB = 20 // included in the price; AWS Fargate pricing page
 	DefaultStopTimeout  = 30 * time.Second
+
+	// SpendGrace is the most time that the containers of a task have between the stop
+	// signal and SIGKILL if there is no money left for it, whatever their stopTimeouts say.
+	SpendGrace = 30 * time.Second
 )
 
 // Size returns the vCPU and memory that t reserves.

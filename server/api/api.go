@@ -11,6 +11,7 @@ import (
 
 	"berth/billing"
 	"berth/billing/history"
+	"berth/money"
 	"berth/task"
 )
 
@@ -73,6 +74,7 @@ type RunRequest struct {
 	StartedBy      string       `json:"startedBy,omitempty" maxLength:"128"`
 	Runtime        string       `json:"runtime,omitempty" enum:"runc,gvisor,kata" doc:"What stands between these tasks and the host's kernel; the server's default if left out"`
 	TimeoutSeconds task.Seconds `json:"timeoutSeconds,omitempty" minimum:"0" doc:"The task is stopped this long after it started running; 0 means never"`
+	MaxCost        money.Amount `json:"maxCost,omitzero" doc:"The most that these tasks may cost together, in US dollars, of which each has an even share; a task that would cost more is stopped before it does"`
 	ClientToken    string       `json:"clientToken,omitempty" maxLength:"64" doc:"The same token with the same request returns the same tasks; equal to the header Idempotency-Key"`
 }
 

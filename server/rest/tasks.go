@@ -50,7 +50,7 @@ func (s *server) run(ctx context.Context, in *runIn) (*api.RunResponse, error) {
 // wish reads the request.
 func (in *runIn) wish() (task.Run, error) {
 	b := in.Body
-	r := task.Run{Tags: b.Tags, Group: b.Group, StartedBy: b.StartedBy, Timeout: b.TimeoutSeconds, Network: b.NetworkConfiguration,
+	r := task.Run{Tags: b.Tags, Group: b.Group, StartedBy: b.StartedBy, Timeout: b.TimeoutSeconds, MaxCost: b.MaxCost, Network: b.NetworkConfiguration,
 		LaunchType: b.LaunchType, Providers: b.CapacityProviderStrategy, Token: b.ClientToken, Runtime: task.RuntimeClass(b.Runtime)}
 	switch {
 	case r.Token == "":
