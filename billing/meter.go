@@ -248,7 +248,7 @@ func (m *Meter) open(ctx context.Context, t task.Task) (*metered, error) {
 	if err != nil {
 		return nil, err
 	}
-	if closed(cursors) {
+	if Closed(cursors) {
 		m.forget(t.ID)
 		return nil, nil
 	}
@@ -281,7 +281,8 @@ func (m *Meter) open(ctx context.Context, t task.Task) (*metered, error) {
 	return mt, nil
 }
 
-func closed(cs []Cursor) bool {
+// Closed reports whether the whole charge that cursors are of is closed.
+func Closed(cs []Cursor) bool {
 	for _, c := range cs {
 		if !c.Closed {
 			return false

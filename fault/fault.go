@@ -24,10 +24,11 @@ const (
 	Exhausted               // No capacity or quota left, now or ever.
 	Unavailable             // Worth trying again later.
 	TooLarge                // The request is larger than any request may be.
+	OverBudget              // A limit on spending forbids it.
 )
 
 // names are append-only: they travel in API responses.
-var names = [...]string{"internal", "invalid", "not found", "conflict", "exhausted", "unavailable", "too large"}
+var names = [...]string{"internal", "invalid", "not found", "conflict", "exhausted", "unavailable", "too large", "over budget"}
 
 func (k Kind) String() string { return names[k] }
 

@@ -38,25 +38,40 @@ type costSum struct {
 	units, used     billing.Units
 }
 
-// count adds entries to the sums. first is the number of the first in the ledger.
-// The writer calls it, in the transaction that writes the entries.
-func (s *Store) count(ctx context.Context, tx *sql.Tx, first int64, entries []billing.Entry) error {
+// remember returns what the writer remembers.
+func (s *Store) remember() *tally {
 	if s.tally == nil || len(s.tally.facts) > tallyMax || len(s.tally.tasks) > tallyMax {
 		s.tally = &tally{facts: make(map[string]int64), tasks: make(map[task.ID]tallied)}
 	}
-	return s.tally.count(ctx, tx, first, entries)
+	return s.tally
 }
 
-func (t *tally) count(ctx context.Context, tx *sql.Tx, first int64, entries []billing.Entry) error {
-	versions, err := versionsOf(ctx, tx, entries)
+// count adds entries to the sums of costs, and takes them off what is held for their
+// tasks. first is the number of the first in the ledger. The writer calls it, in the
+// transaction that writes the entries.
+func (s *Store) count(ctx context.Context, tx *sql.Tx, first int64, entries []billing.Entry) error {
+	sums, err := s.remember().count(ctx, tx, first, entries)
 	if err != nil {
 		return err
+	}
+	p, err := s.openPurse(ctx, tx)
+	if err != nil {
+		return err
+	}
+	return p.posted(ctx, tx, sums, entries)
+}
+
+// count returns what it has added.
+func (t *tally) count(ctx context.Context, tx *sql.Tx, first int64, entries []billing.Entry) (map[costKey]costSum, error) {
+	versions, err := versionsOf(ctx, tx, entries)
+	if err != nil {
+		return nil, err
 	}
 	sums := make(map[costKey]costSum)
 	for i, e := range entries {
 		facts, err := t.factsOf(ctx, tx, first+int64(i), e, versions[e.Task])
 		if err != nil {
-			return err
+			return nil, err
 		}
 		key := costKey{e.Booked.Unix() / 3600, facts, e.SKU}
 		sum := sums[key]
@@ -74,11 +89,11 @@ func (t *tally) count(ctx context.Context, tx *sql.Tx, first int64, entries []bi
 		}{{addHour, key.hour}, {addDay, key.hour / 24}} {
 			if _, err := tx.ExecContext(ctx, into.query, into.at, key.facts, string(key.sku), sum.entries, sum.amount,
 				sum.units.Seconds, sum.units.Nanos, sum.used.Seconds, sum.used.Nanos); err != nil {
-				return fmt.Errorf("add to costs: %w", err)
+				return nil, fmt.Errorf("add to costs: %w", err)
 			}
 		}
 	}
-	return nil
+	return sums, nil
 }
 
 const (
@@ -224,7 +239,7 @@ func countAll(ctx context.Context, tx *sql.Tx) error {
 		if err != nil || len(entries) == 0 {
 			return err
 		}
-		if err := t.count(ctx, tx, first, entries); err != nil {
+		if _, err := t.count(ctx, tx, first, entries); err != nil {
 			return err
 		}
 		if first += int64(len(entries)); len(t.tasks) > tallyMax {

@@ -24,6 +24,7 @@ const settingMeter = "meter"
 func (s *Store) Post(ctx context.Context, seq task.Seq, moves []billing.Move) error {
 	return s.write(ctx, func(tx *sql.Tx) error {
 		var entries []billing.Entry
+		var ended []task.ID
 		for _, mv := range moves {
 			moved, err := move(ctx, tx, mv)
 			if err != nil {
@@ -32,8 +33,14 @@ func (s *Store) Post(ctx context.Context, seq task.Seq, moves []billing.Move) er
 			if moved {
 				entries = append(entries, mv.Entries...)
 			}
+			if mv.New.Closed {
+				ended = append(ended, mv.New.Task)
+			}
 		}
 		if err := s.enter(ctx, tx, entries); err != nil {
+			return err
+		}
+		if err := s.releaseHolds(ctx, tx, ended); err != nil {
 			return err
 		}
 		_, err := tx.ExecContext(ctx, `INSERT INTO settings (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE

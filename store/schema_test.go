@@ -119,6 +119,13 @@ var migrationTests = map[string]struct {
 			`SELECT facts || key || value FROM cost_tags`: "1kv",
 		},
 	},
+	"0010_budgets.sql": {
+		before: insertTask(someTask, "RUNNING"),
+		after: map[string]string{
+			`SELECT status FROM tasks WHERE id = '` + someTask + `'`:                      "RUNNING",
+			`SELECT (SELECT count(*) FROM budgets) + (SELECT count(*) FROM budget_holds)`: "0",
+		},
+	},
 }
 
 // cursor opens a charge as schema 5 has it.

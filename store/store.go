@@ -44,6 +44,7 @@ type Store struct {
 	telling  []told // events of the group that is being written; the writer's own
 	book     *book  // nil: not read yet; the writer's own
 	tally    *tally // nil: nothing is remembered; the writer's own
+	purse    *purse // nil: not read yet; the writer's own
 	seal     *seal
 	grown    *signal // the journal has grown
 	refusing atomic.Pointer[error]

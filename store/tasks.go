@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 
+	"berth/billing/budget"
 	"berth/fault"
 	"berth/task"
 )
@@ -20,6 +21,13 @@ import (
 // instead, or fault.Conflict if hash, which stands for the rest of the request,
 // is another; neither changes anything.
 func (s *Store) Create(ctx context.Context, ts []task.Task, d *task.Definition, token, hash string) ([]task.Task, error) {
+	return s.CreateHeld(ctx, ts, nil, d, token, hash)
+}
+
+// CreateHeld is Create for tasks that money is set aside for, if a budget covers them or
+// they have a limit of their own: holds has one for each. If a budget has not enough left,
+// no task is made and the error is fault.OverBudget with a *budget.Refusal in it.
+func (s *Store) CreateHeld(ctx context.Context, ts []task.Task, holds []budget.Hold, d *task.Definition, token, hash string) ([]task.Task, error) {
 	var made []task.Task
 	err := s.write(ctx, func(tx *sql.Tx) error {
 		made = slices.Clone(ts)
@@ -59,7 +67,7 @@ func (s *Store) Create(ctx context.Context, ts []task.Task, d *task.Definition, 
 				return err
 			}
 		}
-		return nil
+		return s.hold(ctx, tx, made, holds)
 	})
 	return made, err
 }
@@ -183,6 +191,11 @@ func (s *Store) replace(ctx context.Context, tx *sql.Tx, t task.Task) error {
 	if _, err := tx.ExecContext(ctx, `UPDATE tasks SET status = ?, desired_status = ?, version = ?, stopped_at = ?, body = ? WHERE id = ?`,
 		t.LastStatus, t.DesiredStatus, t.Version, nanos(t.StoppedAt), string(body), t.ID); err != nil {
 		return fmt.Errorf("update task %s: %w", t.ID, err)
+	}
+	if t.LastStatus.Final() && t.PullStartedAt.IsZero() { // Nobody will close its charge.
+		if err := s.releaseHolds(ctx, tx, []task.ID{t.ID}); err != nil {
+			return err
+		}
 	}
 	return s.tell(ctx, tx, t.ID, string(body))
 }

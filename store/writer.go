@@ -156,7 +156,7 @@ func (s *Store) transact(group []*write) error {
 		err = fault.Wrap(fault.Unavailable, err, "the server cannot write to its disk now; nothing was changed")
 		s.refuse(err)
 	}
-	s.book, s.tally, s.seal.behind = nil, nil, true // What is there is to be seen.
+	s.book, s.tally, s.purse, s.seal.behind = nil, nil, nil, true // What is there is to be seen.
 	s.Log.Error("group of writes not committed", zap.Int("writes", len(group)), zap.Error(err))
 	return err
 }
@@ -181,11 +181,14 @@ func (s *Store) run(group []*write) (_ *sql.Tx, err error) {
 		if _, err := tx.ExecContext(ctx, `SAVEPOINT one`); err != nil {
 			return nil, fmt.Errorf("savepoint: %w", err)
 		}
-		told, mark := len(s.telling), s.book.mark()
+		told, mark, spent := len(s.telling), s.book.mark(), s.purse.mark()
 		if w.err = w.try(tx); w.err != nil {
 			s.telling = s.telling[:told]
 			s.book.rollBack(mark)
 			s.tally = nil
+			if s.purse.mark() != spent {
+				s.purse = nil
+			}
 			if diskFailed(w.err) {
 				return nil, w.err
 			}

@@ -7,6 +7,7 @@ package strictjson
 
 import (
 	"bytes"
+	"encoding"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -164,6 +165,9 @@ func assign(path string, v any, out reflect.Value) error {
 		}
 		return nil
 	}
+	if u, ok := out.Addr().Interface().(encoding.TextUnmarshaler); ok {
+		return assignText(path, v, u)
+	}
 	wrong := func(want string) error { return fault.At(path, "must be %s, not %s", want, kind(v)) }
 	switch out.Kind() {
 	case reflect.String:
@@ -210,6 +214,24 @@ func assign(path string, v any, out reflect.Value) error {
 		return fmt.Errorf("%s: no way to decode into %s", path, out.Type())
 	}
 	return nil
+}
+
+// assignText has u read a string, or a number as it is written.
+func assignText(path string, v any, u encoding.TextUnmarshaler) error {
+	var text string
+	switch v := v.(type) {
+	case string:
+		text = v
+	case json.Number:
+		text = v.String()
+	default:
+		return fault.At(path, "must be a string, not %s", kind(v))
+	}
+	err := u.UnmarshalText([]byte(text))
+	if fault.KindOf(err) == fault.Invalid {
+		return fault.At(path, "%s", fault.Message(err))
+	}
+	return err
 }
 
 func assignList(path string, list []any, out reflect.Value) error {

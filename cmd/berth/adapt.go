@@ -7,8 +7,10 @@ import (
 	"time"
 
 	"github.com/containerd/containerd/v2/client"
+	"go.uber.org/zap"
 
 	"berth/billing"
+	"berth/billing/budget"
 	"berth/billing/estimate"
 	"berth/billing/history"
 	"berth/billing/prices"
@@ -41,6 +43,26 @@ type definitions struct{ *store.Store }
 func (d definitions) Definitions(ctx context.Context, f rest.DefinitionFilter) ([]task.Definition, string, error) {
 	return d.Store.Definitions(ctx, store.DefinitionFilter{FamilyPrefix: f.FamilyPrefix, Status: f.Status, Newest: f.Descending},
 		store.Page{Limit: f.Limit, Token: f.Token})
+}
+
+// held lets the runner's tasks begin only if there is money for them.
+type held struct {
+	*store.Store
+	budgets *budget.Keeper
+}
+
+func (h held) Create(ctx context.Context, ts []task.Task, d *task.Definition, token, hash string) ([]task.Task, error) {
+	return h.budgets.Admit(ctx, ts, func(holds []budget.Hold) ([]task.Task, error) {
+		return h.Store.CreateHeld(ctx, ts, holds, d, token, hash)
+	})
+}
+
+// logged tells of what budgets lead to in the server's log.
+func logged(log *zap.Logger) func(context.Context, budget.Event) error {
+	return func(_ context.Context, e budget.Event) error {
+		log.Info(e.Reason, zap.String("event", string(e.Type)), zap.String("budget", e.Budget), zap.String("task", e.Task))
+		return nil
+	}
 }
 
 // probe lets the meter read the tasks' counters.

@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"berth/money"
 )
 
 // amount is a flag with a number and perhaps a unit after it. Its value is in the
@@ -54,6 +56,25 @@ func memorySize(value *int64) amount {
 		}
 		return strings.ReplaceAll(mebi(int(n)), " ", "")
 	}}
+}
+
+// dollars is a flag with an amount of US dollars that is more than 0. Unset, it is 0.
+type dollars struct{ value *money.Amount }
+
+func (d dollars) Type() string { return "dollars" }
+
+func (d dollars) String() string {
+	if d.value == nil || *d.value == 0 {
+		return ""
+	}
+	return d.value.Short()
+}
+
+func (d dollars) Set(text string) error {
+	if err := d.value.UnmarshalText([]byte(strings.TrimPrefix(text, "$"))); err != nil || *d.value <= 0 {
+		return fmt.Errorf("%q is not an amount of US dollars, as in 0.05", text)
+	}
+	return nil
 }
 
 func byteUnits(one float64) map[string]float64 {

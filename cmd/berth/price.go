@@ -41,7 +41,7 @@ func (a *app) listPrices(w io.Writer, o prices.Overview) {
 	rows := [][]string{{"NAME", "PRICE LIST", "FROM", "vCPU-HOUR", "GB-HOUR", "STATUS"}}
 	for _, l := range o.Lists {
 		rows = append(rows, []string{
-			l.Name, l.ID, l.EffectiveFrom.Format(time.DateOnly), "$" + money(l.Rates[billing.VCPU]), "$" + money(l.Rates[billing.Memory]), statusName(l.Status),
+			l.Name, l.ID, l.EffectiveFrom.Format(time.DateOnly), "$" + price(l.Rates[billing.VCPU]), "$" + price(l.Rates[billing.Memory]), statusName(l.Status),
 		})
 	}
 	table(w, rows...)
@@ -61,8 +61,8 @@ func (a *app) listPrices(w io.Writer, o prices.Overview) {
 // statusName says what a list is good for.
 func statusName(s prices.Status) string { return strings.ToLower(string(s)) }
 
-// money writes a rate without the zeros at its end.
-func money(r billing.Rate) string {
+// price writes a rate without the zeros at its end.
+func price(r billing.Rate) string {
 	return strings.TrimSuffix(strings.TrimRight(r.String(), "0"), ".")
 }
 
@@ -114,7 +114,7 @@ func showPrices(w io.Writer, d prices.Described) {
 	rows = [][]string{{"CHARGE", "US DOLLARS", "PER", "NOTE"}}
 	for _, k := range slices.Concat(prices.Linux, prices.Windows) {
 		if r, ok := d.Rates[k]; ok {
-			rows = append(rows, []string{string(k), money(r), strings.TrimSuffix(k.Unit(), "s"), dash(d.Assumed[k])})
+			rows = append(rows, []string{string(k), price(r), strings.TrimSuffix(k.Unit(), "s"), dash(d.Assumed[k])})
 		}
 	}
 	fmt.Fprintln(w)
@@ -123,7 +123,7 @@ func showPrices(w io.Writer, d prices.Described) {
 		rows = [][]string{{"PLAN", "CHARGE", "US DOLLARS", "PER"}}
 		for _, p := range d.Plans {
 			for _, k := range slices.Sorted(maps.Keys(p.Rates)) {
-				rows = append(rows, []string{p.Name, string(k), money(p.Rates[k]), strings.TrimSuffix(k.Unit(), "s")})
+				rows = append(rows, []string{p.Name, string(k), price(p.Rates[k]), strings.TrimSuffix(k.Unit(), "s")})
 			}
 		}
 		fmt.Fprintln(w)
@@ -311,7 +311,7 @@ func printImported(w io.Writer, out prices.Imported) {
 	rows := [][]string{{"PRICE LIST", "FROM", "vCPU-HOUR", "GB-HOUR", "ASSUMED"}}
 	for _, l := range out.Lists {
 		rows = append(rows, []string{
-			l.ID, l.EffectiveFrom.UTC().Format(time.DateOnly), "$" + money(l.Rates[billing.VCPU]), "$" + money(l.Rates[billing.Memory]), fmt.Sprint(len(l.Assumed)),
+			l.ID, l.EffectiveFrom.UTC().Format(time.DateOnly), "$" + price(l.Rates[billing.VCPU]), "$" + price(l.Rates[billing.Memory]), fmt.Sprint(len(l.Assumed)),
 		})
 	}
 	table(w, rows...)

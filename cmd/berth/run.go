@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"berth/fault"
+	"berth/money"
 	"berth/server/api"
 	"berth/task"
 )
@@ -40,6 +41,7 @@ type wish struct {
 	publish   bool
 	spot      bool
 	runtime   string
+	maxCost   money.Amount
 }
 
 func (a *app) runCommand() *cobra.Command {
@@ -75,6 +77,7 @@ func (a *app) runCommand() *cobra.Command {
 	f.StringVar(&w.cpu, "cpu", "", "override the task's CPU: `units`, or as in \".5 vCPU\"")
 	f.StringVar(&w.memory, "memory", "", "override the task's memory: `MiB`, or as in \"1 GB\"")
 	f.DurationVar(&w.timeout, "timeout", 0, "stop the task this long after it started running")
+	f.Var(dollars{&w.maxCost}, "max-cost", "stop the tasks before they cost more than so many US `dollars` together")
 	f.StringArrayVar(&w.tags, "tag", nil, "`KEY=VALUE` to put on the tasks")
 	f.StringVar(&w.group, "group", "", "group of the tasks (default family:NAME)")
 	f.StringVar(&w.startedBy, "started-by", "", "who started the tasks")
@@ -132,6 +135,9 @@ func (a *app) request(ctx context.Context, w wish, args []string, dash int) (r a
 	r = api.RunRequest{
 		Count: &w.count, Group: w.group, StartedBy: w.startedBy,
 		TimeoutSeconds: task.Seconds(w.timeout / time.Second), ClientToken: w.token, Runtime: w.runtime,
+	}
+	if w.maxCost > 0 {
+		r.MaxCost = &w.maxCost
 	}
 	if w.spot {
 		r.CapacityProviderStrategy = []task.CapacityProvider{{Name: task.Spot, Weight: 1}}

@@ -20,6 +20,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"berth/billing"
+	"berth/billing/budget"
 	"berth/billing/estimate"
 	"berth/billing/history"
 	"berth/billing/prices"
@@ -160,8 +161,11 @@ func serve(ctx context.Context, config serverConfig, log *zap.Logger) error {
 		return err
 	}
 	defer asked.listener.Close()
+	budgets := budget.New(budget.Config{
+		Book: st, Prices: rates, Stop: st.AskStop, Tell: logged(log.Named("budgets")), Clock: clock.now, Log: log.Named("budgets"),
+	})
 	tasks, err := runner.New(ctx, runner.Config{
-		Store: st, Images: pulls, Secrets: secrets, Runtime: sandboxes, Realm: realm, Environment: asked.names.Environment,
+		Store: held{st, budgets}, Images: pulls, Secrets: secrets, Runtime: sandboxes, Realm: realm, Environment: asked.names.Environment,
 		Capacity: config.capacity(whole), Largest: config.largest(whole), PIDs: config.PIDsLimit, Runtimes: classes, Arch: architecture(),
 		SpotRate: config.SpotRate, SpotNotice: config.SpotNotice, Latency: latency,
 		Log: log.Named("runner"), Now: clock.now, NewID: task.NewID,
@@ -178,7 +182,7 @@ func serve(ctx context.Context, config serverConfig, log *zap.Logger) error {
 	recorder := history.New(history.Config{Journal: st, Usage: st, Book: st, Quote: estimates.Expect, Log: log.Named("history")})
 	api := rest.New(ctx, rest.Config{
 		Tasks: tasks, Definitions: definitions{st}, Groups: tasks, Journal: journal{st}, Images: imageStore{pulls}, Secrets: kept,
-		Logs: logs.Dir(dirs.logs), Meter: meter, Estimates: quotes{estimates, st}, Costs: st, Ledger: newLedger(st), Provider: config.Provider, Prices: rates, Host: host{tasks, c, st, sandboxes},
+		Logs: logs.Dir(dirs.logs), Meter: meter, Estimates: quotes{estimates, st}, Costs: st, Ledger: newLedger(st), Budgets: budgets, Provider: config.Provider, Prices: rates, Host: host{tasks, c, st, sandboxes},
 		Hosts: config.Hosts, MaxImport: config.ImportMax, Version: version(),
 		Log: log.Named("server"), Now: time.Now, NewRequestID: func() string { return uuid.Must(uuid.NewV7()).String() },
 	})
@@ -186,6 +190,7 @@ func serve(ctx context.Context, config serverConfig, log *zap.Logger) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return tasks.Run(ctx) })
 	g.Go(func() error { return meter.Run(ctx) })
+	g.Go(func() error { return budgets.Run(ctx) })
 	g.Go(func() error { return sandboxes.KeepFilter(ctx) })
 	g.Go(func() error { return retention.Run(ctx) })
 	g.Go(func() error { return usage.Run(ctx) })

@@ -39,7 +39,7 @@ const (
 // Fault is an error as it travels: a problem of RFC 9457. Type is FaultType
 // followed by the kind of the fault, with hyphens for spaces.
 type Fault struct {
-	Type     string       `json:"type" doc:"What kind of problem this is; ends in invalid, not-found, conflict, exhausted, unavailable, too-large or internal"`
+	Type     string       `json:"type" doc:"What kind of problem this is; ends in invalid, not-found, conflict, exhausted, unavailable, too-large, over-budget or internal"`
 	Title    string       `json:"title" doc:"The kind in words"`
 	Status   int          `json:"status" doc:"The HTTP status"`
 	Detail   string       `json:"detail" doc:"What is wrong and, if short, how to mend it"`
@@ -69,13 +69,13 @@ type RunRequest struct {
 
 	NetworkConfiguration *task.NetworkConfiguration `json:"networkConfiguration,omitempty" doc:"Security groups of these tasks, and whether this host publishes their ports"`
 
-	Tags           []task.Tag   `json:"tags,omitempty" doc:"At most 50"`
-	Group          string       `json:"group,omitempty" doc:"family:NAME if left out"`
-	StartedBy      string       `json:"startedBy,omitempty" maxLength:"128"`
-	Runtime        string       `json:"runtime,omitempty" enum:"runc,gvisor,kata" doc:"What stands between these tasks and the host's kernel; the server's default if left out"`
-	TimeoutSeconds task.Seconds `json:"timeoutSeconds,omitempty" minimum:"0" doc:"The task is stopped this long after it started running; 0 means never"`
-	MaxCost        money.Amount `json:"maxCost,omitzero" doc:"The most that these tasks may cost together, in US dollars, of which each has an even share; a task that would cost more is stopped before it does"`
-	ClientToken    string       `json:"clientToken,omitempty" maxLength:"64" doc:"The same token with the same request returns the same tasks; equal to the header Idempotency-Key"`
+	Tags           []task.Tag    `json:"tags,omitempty" doc:"At most 50"`
+	Group          string        `json:"group,omitempty" doc:"family:NAME if left out"`
+	StartedBy      string        `json:"startedBy,omitempty" maxLength:"128"`
+	Runtime        string        `json:"runtime,omitempty" enum:"runc,gvisor,kata" doc:"What stands between these tasks and the host's kernel; the server's default if left out"`
+	TimeoutSeconds task.Seconds  `json:"timeoutSeconds,omitempty" minimum:"0" doc:"The task is stopped this long after it started running; 0 means never"`
+	MaxCost        *money.Amount `json:"maxCost,omitempty" doc:"The most that these tasks may cost together, in US dollars, of which each has an even share; a task that would cost more is stopped before it does"`
+	ClientToken    string        `json:"clientToken,omitempty" maxLength:"64" doc:"The same token with the same request returns the same tasks; equal to the header Idempotency-Key"`
 }
 
 // RunResponse is the answer to a RunRequest. With dryRun it says what would run

@@ -22,6 +22,7 @@ var statuses = map[fault.Kind]int{
 	fault.Exhausted:   http.StatusTooManyRequests,
 	fault.Unavailable: http.StatusServiceUnavailable,
 	fault.TooLarge:    http.StatusRequestEntityTooLarge,
+	fault.OverBudget:  http.StatusPaymentRequired,
 }
 
 // refusal is a request that HTTP itself has a word for.

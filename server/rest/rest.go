@@ -190,6 +190,7 @@ type Config struct {
 	Host        Host
 	Prices      Prices
 	Ledger      Ledger
+	Budgets     Budgets
 
 	Provider  string   // who runs the tasks and bills for them, in exports
 	Hosts     []string // names in lower case, besides localhost and addresses, that clients may call this server by
@@ -298,6 +299,11 @@ func (s *server) operations() []operation {
 		call(s, "POST", "/price-lists/use", "Put prices in use, from now or from a time on", 200, s.usePrices),
 		call(s, "GET", "/price-lists/:id", "Describe a price list", 200, s.priceList),
 		call(s, "POST", "/price-lists/:id/activate", "Make a price list active among those of its name, from now or from a time on", 200, s.activatePrices),
+
+		call(s, "GET", "/budgets", "List the budgets, and how they stand", 200, s.budgets),
+		call(s, "GET", "/budgets/:name", "Describe a budget, and how it stands", 200, s.budget),
+		call(s, "PUT", "/budgets/:name", "Make a budget, or change it", 200, s.putBudget),
+		call(s, "DELETE", "/budgets/:name", "Forget a budget", 204, s.removeBudget),
 
 		call(s, "GET", "/capacity", "What tasks may reserve on this host, and what they do reserve", 200, s.capacity),
 	}

@@ -50,13 +50,18 @@ func (s *server) run(ctx context.Context, in *runIn) (*api.RunResponse, error) {
 // wish reads the request.
 func (in *runIn) wish() (task.Run, error) {
 	b := in.Body
-	r := task.Run{Tags: b.Tags, Group: b.Group, StartedBy: b.StartedBy, Timeout: b.TimeoutSeconds, MaxCost: b.MaxCost, Network: b.NetworkConfiguration,
+	r := task.Run{Tags: b.Tags, Group: b.Group, StartedBy: b.StartedBy, Timeout: b.TimeoutSeconds, Network: b.NetworkConfiguration,
 		LaunchType: b.LaunchType, Providers: b.CapacityProviderStrategy, Token: b.ClientToken, Runtime: task.RuntimeClass(b.Runtime)}
 	switch {
 	case r.Token == "":
 		r.Token = in.Key
 	case in.Key != "" && in.Key != r.Token:
 		return r, fault.At("clientToken", "it differs from the header %s; give one of them", api.IdempotencyKey)
+	}
+	if b.MaxCost != nil {
+		if r.MaxCost = *b.MaxCost; r.MaxCost <= 0 {
+			return r, fault.At("maxCost", "must be more than 0 US dollars; leave it out for no limit")
+		}
 	}
 	if b.Count != nil {
 		if r.Count = *b.Count; r.Count < 1 {

@@ -19,10 +19,12 @@ import (
 	"time"
 
 	"berth/billing"
+	"berth/billing/budget"
 	"berth/billing/prices"
 	"berth/billing/prices/pricestest"
 	"berth/fault"
 	"berth/logs"
+	"berth/money"
 	"berth/server/api"
 	"berth/server/rest"
 	"berth/task"
@@ -37,7 +39,8 @@ type Fake struct {
 	Broken   error                      // what Capacity fails with; nil if it works
 	Prices   *prices.Catalogue          // its clock is a year ahead, when the examples have begun
 
-	Bad *billing.BadRow // what is wrong with the ledger
+	Bad   *billing.BadRow // what is wrong with the ledger
+	Spent money.Amount    // of each budget
 
 	mu          sync.Mutex
 	reversed    []billing.Entry
@@ -50,6 +53,7 @@ type Fake struct {
 	entries     map[task.ID][]logs.Entry
 	tokens      map[string][]task.ID
 	groups      []task.SecurityGroup
+	budgets     []budget.Budget
 	images      []task.Image
 	kept        []api.SecretInfo
 	pulls       []task.PullProgress
@@ -83,7 +87,7 @@ func (f *Fake) Now() time.Time {
 func (f *Fake) Config() rest.Config {
 	n := 0
 	return rest.Config{
-		Tasks: f, Definitions: f, Groups: f, Journal: f, Images: f, Secrets: f, Logs: f, Meter: f, Estimates: f, Costs: f, Ledger: f, Provider: "Berth", Host: f,
+		Tasks: f, Definitions: f, Groups: f, Journal: f, Images: f, Secrets: f, Logs: f, Meter: f, Estimates: f, Costs: f, Ledger: f, Budgets: f, Provider: "Berth", Host: f,
 		Prices: f.Prices, MaxImport: 1 << 20, Version: "test", Now: time.Now, // connections have deadlines by the real clock
 		NewRequestID: func() string { f.mu.Lock(); defer f.mu.Unlock(); n++; return "request-" + strconv.Itoa(n) },
 	}
