@@ -11,11 +11,15 @@ import (
 	"time"
 
 	"berth/billing/history"
+	"berth/billing/rightsize"
 	"berth/fault"
 	"berth/task"
 )
 
-var _ history.Book = (*Store)(nil)
+var (
+	_ history.Book   = (*Store)(nil)
+	_ rightsize.Runs = (*Store)(nil)
+)
 
 // settingRecorder is the position of the recorder of runs in the journal.
 const settingRecorder = "recorder"
@@ -130,6 +134,28 @@ func (s *Store) Runs(ctx context.Context, q history.Query) ([]history.Run, error
 			return nil, fmt.Errorf("decode run: %w", err)
 		}
 		all = append(all, r)
+	}
+	return all, rows.Err()
+}
+
+// Families returns the families of which runs have stopped since a time, by name.
+func (s *Store) Families(ctx context.Context, since time.Time) ([]string, error) {
+	// From each family to the next by the index, and not through all runs.
+	rows, err := s.reader().QueryContext(ctx, `WITH RECURSIVE f (family) AS (
+				SELECT min(family) FROM runs
+				UNION ALL SELECT (SELECT min(family) FROM runs WHERE family > f.family) FROM f WHERE f.family IS NOT NULL)
+			SELECT family FROM f WHERE family IS NOT NULL AND EXISTS (SELECT 1 FROM runs WHERE runs.family = f.family AND stopped_at >= ?)`, nanos(since))
+	if err != nil {
+		return nil, fmt.Errorf("read families: %w", err)
+	}
+	defer rows.Close()
+	var all []string
+	for rows.Next() {
+		var family string
+		if err := rows.Scan(&family); err != nil {
+			return nil, fmt.Errorf("scan family: %w", err)
+		}
+		all = append(all, family)
 	}
 	return all, rows.Err()
 }

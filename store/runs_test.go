@@ -52,6 +52,11 @@ func TestRuns(t *testing.T) {
 			}
 		}
 	}
+	for since, want := range map[time.Duration]string{0: "[job web]", 9 * time.Hour: "[job]", 10 * time.Hour: "[]"} {
+		if all, err := s.Families(ctx, start.Add(since)); err != nil || fmt.Sprint(all) != want {
+			t.Errorf("families since %v: %v, %v; want %s", since, all, err, want)
+		}
+	}
 	if err := s.PutQuote(ctx, 11, history.Quote{Task: id(3), At: start, Expected: 8}); err != nil {
 		t.Fatal(err)
 	}

@@ -57,6 +57,38 @@ func (h held) Create(ctx context.Context, ts []task.Task, d *task.Definition, to
 	})
 }
 
+// running knows what the tasks that run have used.
+type running struct {
+	*store.Store
+	now func() task.Instant
+}
+
+func (r running) SoFar(ctx context.Context, since time.Time) ([]history.Run, error) {
+	tasks, _, err := r.Unfinished(ctx)
+	if err != nil {
+		return nil, err
+	}
+	now := r.now()
+	var all []history.Run
+	for _, t := range tasks {
+		if t.LastStatus != task.Running {
+			continue
+		}
+		from := t.StartedAt
+		if from.Before(since) {
+			from = since
+		}
+		minutes, err := r.Rolls(ctx, t.ID, time.Minute, from, time.Time{}, 0)
+		if err != nil {
+			return nil, err
+		}
+		if len(minutes) > 0 {
+			all = append(all, history.SoFar(t, minutes, t.Time(now)))
+		}
+	}
+	return all, nil
+}
+
 // logged tells of what budgets lead to in the server's log.
 func logged(log *zap.Logger) func(context.Context, budget.Event) error {
 	return func(_ context.Context, e budget.Event) error {

@@ -8,12 +8,14 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"go.uber.org/zap"
 
+	"berth/billing/history"
 	"berth/server/rest"
 	"berth/server/rest/resttest"
 	"berth/task"
@@ -99,6 +101,20 @@ func (s *stage) do(ask string) string {
 		return "ok"
 	case "damage": // damage SECRET
 		s.fake.DamageSecret(args[1])
+		return "ok"
+	case "ran": // ran COUNT, and the JSON of a history.Run that was so often, every hour once
+		var run history.Run
+		if err := json.Unmarshal([]byte(input), &run); err != nil {
+			s.t.Fatal(err)
+		}
+		n, err := strconv.Atoi(args[1])
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		for i := range n {
+			run.StoppedAt = resttest.Epoch.Add(-time.Duration(i) * time.Hour)
+			s.fake.Ran = append(s.fake.Ran, run)
+		}
 		return "ok"
 	case "images": // images JSON
 		var images []task.Image

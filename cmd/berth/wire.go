@@ -24,6 +24,7 @@ import (
 	"berth/billing/estimate"
 	"berth/billing/history"
 	"berth/billing/prices"
+	"berth/billing/rightsize"
 	"berth/fault"
 	"berth/images"
 	"berth/isolation/containerd"
@@ -179,10 +180,11 @@ func serve(ctx context.Context, config serverConfig, log *zap.Logger) error {
 	})
 	usage := billing.Retention{History: st, Keep: config.KeepUsage, Log: log.Named("retention"), Now: time.Now}
 	estimates := estimate.New(estimate.Config{Prices: regional{rates}, Runs: st, Definitions: st, Now: time.Now})
+	sizes := rightsize.New(rightsize.Config{Runs: st, Live: running{st, clock.now}, Prices: regional{rates}, Now: time.Now})
 	recorder := history.New(history.Config{Journal: st, Usage: st, Book: st, Quote: estimates.Expect, Log: log.Named("history")})
 	api := rest.New(ctx, rest.Config{
 		Tasks: tasks, Definitions: definitions{st}, Groups: tasks, Journal: journal{st}, Images: imageStore{pulls}, Secrets: kept,
-		Logs: logs.Dir(dirs.logs), Meter: meter, Estimates: quotes{estimates, st}, Costs: st, Ledger: newLedger(st), Budgets: budgets, Provider: config.Provider, Prices: rates, Host: host{tasks, c, st, sandboxes},
+		Logs: logs.Dir(dirs.logs), Meter: meter, Estimates: quotes{estimates, st}, Costs: st, Ledger: newLedger(st), Budgets: budgets, Sizes: sizes, Provider: config.Provider, Prices: rates, Host: host{tasks, c, st, sandboxes},
 		Hosts: config.Hosts, MaxImport: config.ImportMax, Version: version(),
 		Log: log.Named("server"), Now: time.Now, NewRequestID: func() string { return uuid.Must(uuid.NewV7()).String() },
 	})

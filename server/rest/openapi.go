@@ -15,6 +15,7 @@ import (
 	"berth/billing/estimate"
 	"berth/billing/history"
 	"berth/billing/prices"
+	"berth/billing/rightsize"
 	"berth/server/api"
 	"berth/task"
 )
@@ -60,6 +61,8 @@ func schemaName(t reflect.Type, hint string) string {
 		return "Prices" + name
 	case reflect.TypeFor[estimate.Estimate]().PkgPath():
 		return "Estimate" + strings.TrimPrefix(name, "Estimate")
+	case reflect.TypeFor[rightsize.Advice]().PkgPath():
+		return "Rightsize" + name
 	case reflect.TypeFor[history.Quote]().PkgPath():
 		return "History" + name
 	}

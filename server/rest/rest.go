@@ -191,6 +191,7 @@ type Config struct {
 	Prices      Prices
 	Ledger      Ledger
 	Budgets     Budgets
+	Sizes       Sizes
 
 	Provider  string   // who runs the tasks and bills for them, in exports
 	Hosts     []string // names in lower case, besides localhost and addresses, that clients may call this server by
@@ -259,6 +260,7 @@ func (s *server) operations() []operation {
 		call(s, "GET", "/tasks/:id/bill", "Read what a task costs, line by line", 200, s.bill),
 		call(s, "GET", "/tasks/:id/estimate", "Compare what a task was expected to cost with what it costs", 200, s.accuracy),
 		call(s, "POST", "/estimates", "Estimate what a definition, a compose file or a Terraform plan will cost", 200, s.estimate),
+		call(s, "POST", "/rightsizing", "Find the cheapest sizes that tasks need, by what their runs used", 200, s.rightsize),
 		call(s, "GET", "/costs", "Sum up what was charged", 200, s.costs),
 		call(s, "GET", "/chargeback/:period", "Say what each account, team or the like has to pay for a month", 200, s.chargeback),
 		call(s, "POST", "/reconcile", "Compare a FOCUS or Cost and Usage Report CSV with the ledger, line by line", 200, s.reconcile),

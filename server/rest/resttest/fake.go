@@ -20,6 +20,7 @@ import (
 
 	"berth/billing"
 	"berth/billing/budget"
+	"berth/billing/history"
 	"berth/billing/prices"
 	"berth/billing/prices/pricestest"
 	"berth/fault"
@@ -41,6 +42,8 @@ type Fake struct {
 
 	Bad   *billing.BadRow // what is wrong with the ledger
 	Spent money.Amount    // of each budget
+
+	Ran []history.Run // by family, the latest first
 
 	mu          sync.Mutex
 	reversed    []billing.Entry
@@ -87,7 +90,7 @@ func (f *Fake) Now() time.Time {
 func (f *Fake) Config() rest.Config {
 	n := 0
 	return rest.Config{
-		Tasks: f, Definitions: f, Groups: f, Journal: f, Images: f, Secrets: f, Logs: f, Meter: f, Estimates: f, Costs: f, Ledger: f, Budgets: f, Provider: "Berth", Host: f,
+		Tasks: f, Definitions: f, Groups: f, Journal: f, Images: f, Secrets: f, Logs: f, Meter: f, Estimates: f, Costs: f, Ledger: f, Budgets: f, Sizes: f, Provider: "Berth", Host: f,
 		Prices: f.Prices, MaxImport: 1 << 20, Version: "test", Now: time.Now, // connections have deadlines by the real clock
 		NewRequestID: func() string { f.mu.Lock(); defer f.mu.Unlock(); n++; return "request-" + strconv.Itoa(n) },
 	}
