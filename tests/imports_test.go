@@ -32,6 +32,7 @@ var may = map[string][]string{
 	"billing/rightsize":             {"billing", "billing/estimate", "billing/history", "fault", "task"},
 	"billing/prices":                {"billing", "fault", "strictjson"},
 	"billing/prices/pricestest":     {"billing/prices", "fault"},
+	"billing/tuning":                {"billing", "billing/history", "fault", "task"},
 	"billing/focus":                 {"billing", "fault", "task"},
 	"isolation":                     {"fault", "task"},
 	"isolation/isolationtest":       {"fault", "isolation", "task"},
