@@ -126,6 +126,10 @@ var migrationTests = map[string]struct {
 			`SELECT (SELECT count(*) FROM budgets) + (SELECT count(*) FROM budget_holds)`: "0",
 		},
 	},
+	"0011_tuning.sql": {
+		before: insertTask(someTask, "RUNNING"),
+		after:  map[string]string{`SELECT count(*) FROM tunings, tuning_runs`: "0", `SELECT status FROM tasks WHERE id = '` + someTask + `'`: "RUNNING"},
+	},
 }
 
 // cursor opens a charge as schema 5 has it.

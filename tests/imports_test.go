@@ -45,7 +45,7 @@ var may = map[string][]string{
 	"isolation/containerd/daemon":   {"fault"},
 	"images":                        {"fault", "task"},
 	"logs":                          {"fault", "task"},
-	"store":                         {"billing", "billing/budget", "billing/history", "billing/prices", "billing/proof", "billing/rightsize", "fault", "task"},
+	"store":                         {"billing", "billing/budget", "billing/history", "billing/prices", "billing/proof", "billing/rightsize", "billing/tuning", "fault", "task"},
 	"store/storetest":               {"billing", "fault", "store", "task"},
 	"roles":                         {"fault"},
 	"secret":                        {"fault", "task"},
