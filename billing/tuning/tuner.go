@@ -111,7 +111,7 @@ const retry = 2 * time.Second
 func (t *Tuner) Run(ctx context.Context) error {
 	for ctx.Err() == nil {
 		pause := every
-		busy, err := t.turn(ctx)
+		busy, err := t.Turn(ctx)
 		switch {
 		case ctx.Err() != nil:
 			return nil
@@ -140,8 +140,9 @@ func (t *Tuner) Run(ctx context.Context) error {
 	return nil
 }
 
-// turn does what can be done now, and reports whether a tuning has not ended.
-func (t *Tuner) turn(ctx context.Context) (busy bool, err error) {
+// Turn does what can be done now, and reports whether there is a tuning that has not
+// ended. Run calls it as long as there is.
+func (t *Tuner) Turn(ctx context.Context) (busy bool, err error) {
 	all, err := t.Book.Unended(ctx)
 	if err != nil {
 		return true, err

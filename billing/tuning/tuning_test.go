@@ -61,7 +61,7 @@ func TestCrashes(t *testing.T) {
 			if turns > 20_000 {
 				t.Fatalf("it never ends: %+v", w.tunings[id])
 			}
-			if _, err := u.turn(t.Context()); err != nil {
+			if _, err := u.Turn(t.Context()); err != nil {
 				if !errors.Is(err, errDied) {
 					t.Fatal(err)
 				}
@@ -142,7 +142,7 @@ func check(t *rapid.T, w *world, id ID, perSize int) {
 func drive(t *testing.T, w *world, u *Tuner, id ID, limit time.Duration) Report {
 	t.Helper()
 	for until := w.now.Add(limit); w.now.Before(until); w.now = w.now.Add(every) {
-		if _, err := u.turn(t.Context()); err != nil {
+		if _, err := u.Turn(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		if w.tunings[id].Status.Ended() {

@@ -37,6 +37,17 @@ func (j journal) Tasks(ctx context.Context, f rest.TaskFilter) ([]task.Task, str
 	}, store.Page{Limit: f.Limit, Token: f.Token})
 }
 
+// StartedBy is part of tuning.Journal.
+func (j journal) StartedBy(ctx context.Context, by string) (all []task.Task, err error) {
+	for token := ""; ; {
+		page, next, err := j.Store.Tasks(ctx, store.Filter{StartedBy: by}, store.Page{Limit: 100, Token: token})
+		if all = append(all, page...); err != nil || next == "" {
+			return all, err
+		}
+		token = next
+	}
+}
+
 // definitions lets the server ask the store about definitions.
 type definitions struct{ *store.Store }
 
@@ -124,6 +135,13 @@ type quotes struct {
 
 func (q quotes) Quote(ctx context.Context, id task.ID) (history.Quote, error) {
 	return q.store.Quote(ctx, id)
+}
+
+// priceOf returns what tasks cost now, by the prices that the server charges.
+func priceOf(rates *prices.Catalogue) func(context.Context, task.Task, time.Duration) (billing.Money, error) {
+	return func(_ context.Context, t task.Task, d time.Duration) (billing.Money, error) {
+		return estimate.Total(billing.ShapeOf(t), rates.PriceList(time.Now()), d)
+	}
 }
 
 // imagesInUse returns what unfinished tasks need of the images.

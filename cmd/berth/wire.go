@@ -25,6 +25,7 @@ import (
 	"berth/billing/history"
 	"berth/billing/prices"
 	"berth/billing/rightsize"
+	"berth/billing/tuning"
 	"berth/fault"
 	"berth/images"
 	"berth/isolation/containerd"
@@ -181,11 +182,16 @@ func serve(ctx context.Context, config serverConfig, log *zap.Logger) error {
 	usage := billing.Retention{History: st, Keep: config.KeepUsage, Log: log.Named("retention"), Now: time.Now}
 	estimates := estimate.New(estimate.Config{Prices: regional{rates}, Runs: st, Definitions: st, Now: time.Now})
 	sizes := rightsize.New(rightsize.Config{Runs: st, Live: running{st, clock.now}, Prices: regional{rates}, Now: time.Now})
+	tunings := tuning.New(tuning.Config{
+		Tasks: tasks, Journal: journal{st}, Meter: meter, Book: st, Quote: estimates.Expect, Price: priceOf(rates),
+		Log: log.Named("tuning"), Now: time.Now, NewID: func() tuning.ID { return tuning.ID(task.NewID()) },
+	})
 	recorder := history.New(history.Config{Journal: st, Usage: st, Book: st, Quote: estimates.Expect, Log: log.Named("history")})
 	api := rest.New(ctx, rest.Config{
 		Tasks: tasks, Definitions: definitions{st}, Groups: tasks, Journal: journal{st}, Images: imageStore{pulls}, Secrets: kept,
 		Logs: logs.Dir(dirs.logs), Meter: meter, Estimates: quotes{estimates, st}, Costs: st, Ledger: newLedger(st), Budgets: budgets, Sizes: sizes, Provider: config.Provider, Prices: rates, Host: host{tasks, c, st, sandboxes},
-		Hosts: config.Hosts, MaxImport: config.ImportMax, Version: version(),
+		Tunings: tunings,
+		Hosts:   config.Hosts, MaxImport: config.ImportMax, Version: version(),
 		Log: log.Named("server"), Now: time.Now, NewRequestID: func() string { return uuid.Must(uuid.NewV7()).String() },
 	})
 
@@ -197,6 +203,7 @@ func serve(ctx context.Context, config serverConfig, log *zap.Logger) error {
 	g.Go(func() error { return retention.Run(ctx) })
 	g.Go(func() error { return usage.Run(ctx) })
 	g.Go(func() error { return recorder.Run(ctx) })
+	g.Go(func() error { return tunings.Run(ctx) })
 	g.Go(func() error { return serveHTTP(ctx, listener, api, log) })
 	g.Go(func() error { return serveHTTP(ctx, asked.listener, asked.handler, log) })
 	g.Go(func() error { // If containerd cannot be kept running, nothing can.

@@ -16,6 +16,7 @@ import (
 	"berth/billing/history"
 	"berth/billing/prices"
 	"berth/billing/rightsize"
+	"berth/billing/tuning"
 	"berth/server/api"
 	"berth/task"
 )
@@ -63,6 +64,8 @@ func schemaName(t reflect.Type, hint string) string {
 		return "Estimate" + strings.TrimPrefix(name, "Estimate")
 	case reflect.TypeFor[rightsize.Advice]().PkgPath():
 		return "Rightsize" + name
+	case reflect.TypeFor[tuning.Tuning]().PkgPath():
+		return "Tuning" + strings.TrimPrefix(name, "Tuning")
 	case reflect.TypeFor[history.Quote]().PkgPath():
 		return "History" + name
 	}

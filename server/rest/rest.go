@@ -187,6 +187,7 @@ type Config struct {
 	Meter       Meter
 	Estimates   Estimates
 	Costs       Costs
+	Tunings     Tunings
 	Host        Host
 	Prices      Prices
 	Ledger      Ledger
@@ -261,6 +262,12 @@ func (s *server) operations() []operation {
 		call(s, "GET", "/tasks/:id/estimate", "Compare what a task was expected to cost with what it costs", 200, s.accuracy),
 		call(s, "POST", "/estimates", "Estimate what a definition, a compose file or a Terraform plan will cost", 200, s.estimate),
 		call(s, "POST", "/rightsizing", "Find the cheapest sizes that tasks need, by what their runs used", 200, s.rightsize),
+		call(s, "POST", "/tunings", "Run a definition some times at each of several sizes, to find the cheapest and the fastest", 201, s.tune),
+		call(s, "GET", "/tunings", "List tunings, newest first", 200, s.tunings),
+		call(s, "GET", "/tunings/:id", "Read what a tuning has found, or wait until it has found more", 200, s.tuning),
+		call(s, "POST", "/tunings/:id/cancel", "Cancel a tuning: its runs are stopped, and what it has found stays", 200, s.cancelTuning),
+		call(s, "POST", "/tunings/:id/resume", "Let a tuning go on that has ended early, or change what it may cost", 200, s.resumeTuning),
+		call(s, "DELETE", "/tunings/:id", "Forget a tuning that has ended", 204, s.removeTuning),
 		call(s, "GET", "/costs", "Sum up what was charged", 200, s.costs),
 		call(s, "GET", "/chargeback/:period", "Say what each account, team or the like has to pay for a month", 200, s.chargeback),
 		call(s, "POST", "/reconcile", "Compare a FOCUS or Cost and Usage Report CSV with the ledger, line by line", 200, s.reconcile),

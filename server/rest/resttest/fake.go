@@ -23,6 +23,7 @@ import (
 	"berth/billing/history"
 	"berth/billing/prices"
 	"berth/billing/prices/pricestest"
+	"berth/billing/tuning"
 	"berth/fault"
 	"berth/logs"
 	"berth/money"
@@ -61,6 +62,7 @@ type Fake struct {
 	kept        []api.SecretInfo
 	pulls       []task.PullProgress
 	grown       chan struct{} // closed when anything was added
+	tuner       *tuning.Tuner
 }
 
 // Epoch is when the clock of every Fake begins.
@@ -75,6 +77,7 @@ func New() *Fake {
 		tasks:   make(map[task.ID]task.Task), entries: make(map[task.ID][]logs.Entry),
 		tokens: make(map[string][]task.ID), grown: make(chan struct{}),
 	}
+	f.tuner = f.newTuner()
 	f.Prices = pricestest.Open(f.Realm.Region, func() time.Time { return f.Now().AddDate(1, 0, 0) })
 	return f
 }
@@ -91,7 +94,8 @@ func (f *Fake) Config() rest.Config {
 	n := 0
 	return rest.Config{
 		Tasks: f, Definitions: f, Groups: f, Journal: f, Images: f, Secrets: f, Logs: f, Meter: f, Estimates: f, Costs: f, Ledger: f, Budgets: f, Sizes: f, Provider: "Berth", Host: f,
-		Prices: f.Prices, MaxImport: 1 << 20, Version: "test", Now: time.Now, // connections have deadlines by the real clock
+		Tunings: tuned{f},
+		Prices:  f.Prices, MaxImport: 1 << 20, Version: "test", Now: time.Now, // connections have deadlines by the real clock
 		NewRequestID: func() string { f.mu.Lock(); defer f.mu.Unlock(); n++; return "request-" + strconv.Itoa(n) },
 	}
 }
