@@ -192,6 +192,16 @@ func assign(path string, v any, out reflect.Value) error {
 			return fault.At(path, "must be an integer within range, not %.40s", n)
 		}
 		out.SetInt(i)
+	case reflect.Float64:
+		n, ok := v.(json.Number)
+		if !ok {
+			return wrong("a number")
+		}
+		f, err := strconv.ParseFloat(n.String(), 64)
+		if err != nil {
+			return fault.At(path, "must be a number within range, not %.40s", n)
+		}
+		out.SetFloat(f)
 	case reflect.Slice:
 		list, ok := v.([]any)
 		if !ok {

@@ -217,8 +217,12 @@ func (u *Tuning) budget(r Request) error {
 		}
 		return nil
 	}
-	u.MaxCost = max(2*expected, u.dearest())
-	u.Notes = append(u.Notes, fmt.Sprintf("maxCost was left out: it is twice the $%s that all runs are expected to cost, or at least what one run may", expected))
+	u.MaxCost = 2 * expected
+	why := "twice what all runs are expected to cost"
+	if dearest := u.dearest(); dearest > u.MaxCost {
+		u.MaxCost, why = dearest, "what a single long run costs"
+	}
+	u.Notes = append(u.Notes, fmt.Sprintf("maxCost was left out and is $%s, %s", u.MaxCost, why))
 	return nil
 }
 

@@ -244,14 +244,14 @@ func (t *Tuner) Cancel(ctx context.Context, id ID) (Report, error) {
 	return t.change(ctx, id, func(u *Tuning) (bool, error) {
 		switch u.Status {
 		case Waiting:
-			u.Status, u.Reason, u.EndedAt = Cancelled, "cancelled", t.Now().UTC()
+			u.Status, u.Reason, u.EndedAt = Cancelled, "somebody cancelled it", t.Now().UTC()
 		case Running:
-			u.Status, u.Ending, u.Reason = Stopping, Cancelled, "cancelled"
+			u.Status, u.Ending, u.Reason = Stopping, Cancelled, "somebody cancelled it"
 		case Stopping:
 			if u.Ending == Cancelled {
 				return false, nil
 			}
-			u.Ending, u.Reason = Cancelled, "cancelled"
+			u.Ending, u.Reason = Cancelled, "somebody cancelled it"
 		case Cancelled:
 			return false, nil
 		default:

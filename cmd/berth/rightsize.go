@@ -45,6 +45,7 @@ func (a *app) rightsizeCommand() *cobra.Command {
 	f.Int64Var(&r.RunsPerDay, "runs-per-day", 0, "how often it runs in a day (default: as often as it did)")
 	f.StringVar(&r.Region, "region", "", "whose prices (default: the server's)")
 	complete(c, "cpu-percentile", "90", "95", "99", "99.5", "100")
+	c.AddCommand(a.tuneCommand())
 	return c
 }
 

@@ -28,6 +28,7 @@ func commands() map[string]command {
 	return map[string]command{
 		"hello":  {"hello [-for D]", "say where it is, then work a little every second", hello},
 		"spin":   {"spin [-for D] [-threads N]", "use as much CPU as it gets, and say how much that was", spin},
+		"work":   {"work D", "use that much CPU time, however long that takes", work},
 		"hog":    {"hog MIB", "allocate and touch that much memory, then exit", hog},
 		"fork":   {"fork [N]", "start N processes; without N start itself for ever: a fork bomb", fork},
 		"lines":  {"lines N [-rate R] [-bytes B]", "print numbered lines, R a second", lines},

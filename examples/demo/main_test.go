@@ -55,6 +55,8 @@ func TestCommands(t *testing.T) {
 		{"hello -for 10ms", 0, "second 1: nothing wrong"},
 		{"hello -far 1s", 1, "demo: usage: demo hello [-for D]"},
 		{"hog 3", 0, "demo: has 3 MiB"},
+		{"work 2ms", 0, "demo: used 2ms of CPU"},
+		{"work", 1, "demo: usage: demo work D"},
 		{"fork 2", 0, "demo: started 2 processes"},
 		{"lines 3 -bytes 5", 0, "0 xx\n1 xx\n2 xx\n"},
 		{"lines 2 -rate 100", 0, "1 x"},

@@ -77,6 +77,22 @@ func spin(args []string) error {
 	return nil
 }
 
+// work ends when it has used so much CPU time: later where it gets less of it.
+func work(args []string) error {
+	if len(args) != 1 {
+		return errUsage
+	}
+	want, err := time.ParseDuration(args[0])
+	if err != nil {
+		return errUsage
+	}
+	begun, before := time.Now(), cpuTime()
+	for cpuTime()-before < want {
+	}
+	fmt.Printf("demo: used %v of CPU in %v\n", (cpuTime() - before).Round(time.Millisecond), time.Since(begun).Round(time.Millisecond))
+	return nil
+}
+
 func hog(args []string) error {
 	mib, err := number(args)
 	if err != nil {
