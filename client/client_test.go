@@ -16,6 +16,7 @@ import (
 	"go.uber.org/zap"
 
 	"berth/billing"
+	"berth/billing/tuning"
 	"berth/client"
 	"berth/fault"
 	"berth/server/api"
@@ -100,6 +101,7 @@ func TestCalls(t *testing.T) {
 	if groups != 1 {
 		t.Errorf("%d groups", groups)
 	}
+	tunes(t, c)
 	if got, err := c.Stop(ctx, string(sent.ID), "why not"); err != nil || got.StoppedReason != "why not" {
 		t.Errorf("Stop = %v, %v", got.StoppedReason, err)
 	}
@@ -131,6 +133,35 @@ func TestCalls(t *testing.T) {
 	}
 	if got, err := c.Deregister(ctx, "hello:1"); err != nil || got.Status != task.Inactive {
 		t.Errorf("Deregister = %v, %v", got.Status, err)
+	}
+}
+
+// tunes makes every call about tunings. Tasks stay where they are.
+func tunes(t *testing.T, c *client.Client) {
+	t.Helper()
+	ctx, more := t.Context(), billing.Money(1e9)
+	made, err := c.Tune(ctx, tuning.Request{TaskDefinition: "hello", Sizes: []tuning.Size{{CPU: 256, Memory: 512}}})
+	if err != nil || made.Status != tuning.Waiting {
+		t.Fatalf("Tune = %v, %v", made.Status, err)
+	}
+	id := string(made.ID)
+	if got, err := c.WaitTuning(ctx, id, made.Version, time.Hour); err != nil || got.Version <= made.Version {
+		t.Errorf("WaitTuning = %v, %v", got.Version, err)
+	}
+	if got, err := c.ResumeTuning(ctx, id, &more); err != nil || got.MaxCost != more {
+		t.Errorf("ResumeTuning = %v, %v", got.MaxCost, err)
+	}
+	if page, err := c.Tunings(ctx, ""); err != nil || len(page.Tunings) != 1 || page.Tunings[0].ID != made.ID {
+		t.Errorf("Tunings = %v, %v", page, err)
+	}
+	if got, err := c.CancelTuning(ctx, id); err != nil || got.Ending != tuning.Cancelled {
+		t.Errorf("CancelTuning = %v, %v", got.Status, err)
+	}
+	if got, err := c.Tuning(ctx, id); err != nil || got.Status != tuning.Stopping {
+		t.Errorf("Tuning = %v, %v", got.Status, err)
+	}
+	if err := c.RemoveTuning(ctx, id); fault.KindOf(err) != fault.Conflict {
+		t.Errorf("RemoveTuning: %v", err)
 	}
 }
 

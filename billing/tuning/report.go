@@ -19,8 +19,9 @@ type Report struct {
 	Log     []Run    `json:"log" doc:"Every run, also those under way and those that do not count, in the order in which they began"`
 }
 
-// Best says which sizes are best. Only those at which no run failed are looked at; a
-// size is left out if there is none.
+// Best says which sizes are best. Only those are looked at at which a run succeeded and
+// none failed; that somebody stopped one, or one was lost, says nothing about its size.
+// A size is left out if there is none.
 type Best struct {
 	Cheapest *Size `json:"cheapest,omitempty" doc:"With the lowest median of the cost; of equals, the fastest"`
 	Fastest  *Size `json:"fastest,omitempty" doc:"With the lowest median of the duration, pulls left out; of equals, the cheapest"`
@@ -141,7 +142,9 @@ func median[T cmp.Ordered](all []T) T {
 
 // best returns the best of the sizes at which nothing failed.
 func best(all []Result, balance float64) (b Best) {
-	sound := slices.DeleteFunc(slices.Clone(all), func(r Result) bool { return r.Succeeded == 0 || r.Succeeded < r.Runs })
+	sound := slices.DeleteFunc(slices.Clone(all), func(r Result) bool {
+		return r.Succeeded == 0 || r.Succeeded+r.Failures[StoppedBy]+r.Failures[Lost] < r.Runs
+	})
 	if len(sound) == 0 {
 		return b
 	}

@@ -235,7 +235,7 @@ func TestBalance(t *testing.T) {
 	size := func(cpu int) Size { return Size{cpu, 2 * cpu} }
 	all := []Result{
 		{Size: size(256), Runs: 1, Succeeded: 1, MedianCost: 10, Run: Spread{Median: 40}},
-		{Size: size(512), Runs: 1, Succeeded: 1, MedianCost: 12, Run: Spread{Median: 21}},
+		{Size: size(512), Runs: 2, Succeeded: 1, Failures: map[Outcome]int{StoppedBy: 1}, MedianCost: 12, Run: Spread{Median: 21}},
 		{Size: size(1024), Runs: 1, Succeeded: 1, MedianCost: 24, Run: Spread{Median: 20}},
 		{Size: size(2048), Runs: 2, Succeeded: 1, MedianCost: 1, Run: Spread{Median: 1}}, // One run failed.
 	}
