@@ -1,6 +1,7 @@
 package tuning
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -394,7 +395,7 @@ func TestTurns(t *testing.T) {
 }
 
 // Ensure who waits hears of each change, and Run goes on from where another process
-// stood.
+// stood, and tries again what fails for a while.
 func TestRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
@@ -404,8 +405,21 @@ func TestRun(t *testing.T) {
 			t.Fatalf("version %d, %v", waits.Version, err)
 		}
 		u = w.tuner()
+		failures, before := 3, time.Now()
+		w.luck = func(at string) error {
+			if failures--; failures >= 0 {
+				return fault.New(fault.Unavailable, "not now")
+			}
+			return nil
+		}
 		ran := make(chan error, 1)
-		go func() { ran <- u.Run(t.Context()) }()
+		ctx, cancel := context.WithCancel(t.Context())
+		go func() { ran <- u.Run(ctx) }()
+		defer func() {
+			if cancel(); <-ran != nil {
+				t.Error("Run failed")
+			}
+		}()
 		go func() { // the clock
 			for range 20 {
 				time.Sleep(time.Second)
@@ -420,9 +434,12 @@ func TestRun(t *testing.T) {
 				t.Fatalf("version %d after %d: %v", rep.Version, version, err)
 			}
 		}
-		if rep.Status != Completed || rep.Made != 1 {
-			t.Errorf("%s, %d runs", rep.Status, rep.Made)
+		if took := time.Since(before); rep.Status != Completed || rep.Made != 1 || took < 3*retry {
+			t.Errorf("%s, %d runs, after %v", rep.Status, rep.Made, took)
 		}
-		time.Sleep(time.Minute)
+		if len(w.tasks) != 1 {
+			t.Errorf("%d tasks", len(w.tasks))
+		}
+		time.Sleep(time.Minute) // for the clock to end
 	})
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"sync"
 	"time"
 
 	"go.uber.org/zap"
@@ -24,6 +25,7 @@ type world struct {
 	ids     int
 	tasks   map[task.ID]*life
 	tokens  map[string]task.ID
+	kept    sync.Mutex // of what follows
 	tunings map[ID]Tuning
 	runs    map[ID][]Run
 
@@ -225,6 +227,8 @@ func (w *world) PutTuning(_ context.Context, u Tuning, runs ...Run) error {
 	if err := w.luck("before write"); err != nil {
 		return err
 	}
+	w.kept.Lock()
+	defer w.kept.Unlock()
 	if u.Version != w.tunings[u.ID].Version+1 {
 		return fault.New(fault.Conflict, "version %d after %d", u.Version, w.tunings[u.ID].Version)
 	}
@@ -256,6 +260,8 @@ func held(runs []Run) (sum billing.Money) {
 }
 
 func (w *world) Tuning(_ context.Context, id ID) (Tuning, []Run, error) {
+	w.kept.Lock()
+	defer w.kept.Unlock()
 	u, ok := w.tunings[id]
 	if !ok {
 		return u, nil, fault.New(fault.NotFound, "no tuning %s", id)
@@ -265,6 +271,8 @@ func (w *world) Tuning(_ context.Context, id ID) (Tuning, []Run, error) {
 }
 
 func (w *world) Tunings(_ context.Context, limit int, before ID) ([]Tuning, error) {
+	w.kept.Lock()
+	defer w.kept.Unlock()
 	all := []Tuning{}
 	for i := w.ids; i > 0; i-- {
 		id := ID(fmt.Sprintf("%032x", i))
