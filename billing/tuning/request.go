@@ -147,9 +147,10 @@ func (t *Tuner) sizes(ctx context.Context, r Request, u *Tuning) ([]Size, bool, 
 }
 
 // What a run may still take after it was over the budget, beside the stop timeout of
-// its containers: until that is noticed, and until its network and disks are removed.
+// its containers: until that is noticed, also if it fails once, with the second that is
+// rounded up, and until its network and disks are removed.
 const (
-	notice  = retry + time.Second
+	notice  = every + retry + time.Second
 	removal = 10 * time.Second
 )
 

@@ -110,34 +110,33 @@ const retry = 2 * time.Second
 // logged and tried again.
 func (t *Tuner) Run(ctx context.Context) error {
 	for ctx.Err() == nil {
-		pause := every
 		busy, err := t.Turn(ctx)
 		switch {
 		case ctx.Err() != nil:
-			return nil
 		case err != nil:
 			t.Log.Warn("tuning did not go on, will be tried again", zap.Error(err))
-			pause = retry
-		case !busy:
-			pause = 0
-		}
-		var due <-chan time.Time
-		if pause > 0 {
-			timer := time.NewTimer(pause)
-			defer timer.Stop()
-			due = timer.C
-		}
-		wake := t.wake
-		if err != nil {
-			wake = nil // or failures would be tried as fast as they come
-		}
-		select {
-		case <-due:
-		case <-wake:
-		case <-ctx.Done():
+			pause(ctx, retry, nil) // or failures would be tried as fast as they come
+		case busy:
+			pause(ctx, every, t.wake)
+		default:
+			select {
+			case <-t.wake:
+			case <-ctx.Done():
+			}
 		}
 	}
 	return nil
+}
+
+// pause waits for d, or until wake has something or ctx ends.
+func pause(ctx context.Context, d time.Duration, wake <-chan struct{}) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-wake:
+	case <-ctx.Done():
+	}
 }
 
 // Turn does what can be done now, and reports whether there is a tuning that has not
