@@ -181,8 +181,8 @@ func outcome(t task.Task, h history.Run, ours bool) (Outcome, string) {
 		return TimedOut, why
 	case ours && t.StopCode == task.UserInitiated:
 		return Discarded, why
-	case t.StopCode == task.UserInitiated, h.Ran:
-		return StoppedBy, why
+	case t.StopCode == task.FailedToStart:
+		return NotStarted, why
 	}
-	return NotStarted, why
+	return StoppedBy, why // by somebody, a budget, Spot or the end of the host
 }

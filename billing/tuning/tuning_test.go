@@ -348,7 +348,7 @@ func TestRefusedRun(t *testing.T) {
 	w := newWorld()
 	u := w.tuner()
 	rep := create(t, u, Request{TaskDefinition: "job"})
-	w.refuse = fault.New(fault.Conflict, "the budget of the team is spent")
+	w.refuse = fault.New(fault.OverBudget, "the budget of the team is spent")
 	rep = drive(t, w, u, rep.ID, time.Minute)
 	if rep.Status != Failed || rep.Reason != "a run was refused: the budget of the team is spent" || len(w.tasks) != 0 {
 		t.Errorf("%s %q, %d tasks", rep.Status, rep.Reason, len(w.tasks))
@@ -359,6 +359,45 @@ func TestRefusedRun(t *testing.T) {
 	}
 	if rep = drive(t, w, u, rep.ID, time.Hour); rep.Status != Completed {
 		t.Errorf("%s %q", rep.Status, rep.Reason)
+	}
+}
+
+// Ensure it is told apart how a run ended, and who ended it.
+func TestOutcomes(t *testing.T) {
+	at := func(seconds int) time.Time { return epoch.Add(time.Duration(seconds) * time.Second) }
+	zero, three := 0, 3
+	for _, c := range []struct {
+		stopCode string
+		started  int
+		stopping int
+		exit     *int
+		reason   string // of its container
+		ours     bool
+		want     Outcome
+	}{
+		{task.EssentialExited, 1, 5, &zero, "", false, Succeeded},
+		{task.EssentialExited, 1, 5, &zero, "", true, Succeeded}, // It was faster than the stop.
+		{task.EssentialExited, 1, 5, &three, "", false, ExitCode},
+		{task.EssentialExited, 1, 5, &three, task.ReasonOutOfMemory, false, OutOfMem},
+		{task.UserInitiated, 1, 61, nil, "", false, TimedOut},
+		{task.UserInitiated, 1, 61, nil, "", true, TimedOut},
+		{task.UserInitiated, 1, 60, nil, "", false, StoppedBy},
+		{task.UserInitiated, 1, 60, nil, "", true, Discarded},
+		{task.UserInitiated, 0, 60, nil, "", true, Discarded},
+		{task.UserInitiated, 0, 60, nil, "", false, StoppedBy},
+		{task.FailedToStart, 0, 5, nil, "", false, NotStarted},
+		{task.SpendLimit, 1, 5, nil, "", false, StoppedBy},
+		{task.SpendLimit, 0, 5, nil, "", true, StoppedBy},
+		{task.Infrastructure, 1, 5, nil, "", false, StoppedBy},
+	} {
+		done := task.Task{StopCode: c.stopCode, StoppingAt: at(c.stopping), StoppedAt: at(c.stopping), PullStartedAt: epoch, Timeout: 60,
+			DefinitionARN: "job:1", Containers: []task.Container{{Essential: true, ExitCode: c.exit, Reason: c.reason}}}
+		if c.started > 0 {
+			done.StartedAt = at(c.started)
+		}
+		if got := (Run{}).ended(done, billing.Bill{Total: 7}, c.ours, at(100)); got.Outcome != c.want || got.Cost != 7 || got.State != Ended {
+			t.Errorf("%+v: %s", c, got.Outcome)
+		}
 	}
 }
 
