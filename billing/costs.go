@@ -63,6 +63,47 @@ type Charge struct {
 	Facts *Facts
 }
 
+// Value returns by what c is grouped: a value of one of the By constants or of a tag;
+// false if it has no such tag.
+func (c Charge) Value(by string) (value string, ok bool) {
+	if key, tag := strings.CutPrefix(by, TagKey); tag {
+		i := slices.IndexFunc(c.Facts.Tags, func(t task.Tag) bool { return t.Key == key })
+		if i < 0 {
+			return "", false
+		}
+		return c.Facts.Tags[i].Value, true
+	}
+	switch by {
+	case ByTask:
+		return string(c.Task), true
+	case ByFamily:
+		return c.Facts.Family(), true
+	case ByDefinition:
+		return c.Facts.Definition, true
+	case ByGroup:
+		return c.Facts.Group, true
+	case ByUser:
+		return c.Facts.StartedBy, true
+	case ByAccount:
+		return c.Facts.Account, true
+	case BySKU:
+		return string(c.SKU), true
+	case ByRegion:
+		return c.Facts.Region, true
+	}
+	return "", false
+}
+
+// Has reports whether c passes the filters of a CostQuery.
+func (c Charge) Has(filters map[string][]string) bool {
+	for by, values := range filters {
+		if v, ok := c.Value(by); !ok || len(values) > 0 && !slices.Contains(values, v) {
+			return false
+		}
+	}
+	return true
+}
+
 // The steps of time by which costs can be told.
 const (
 	Total   = "TOTAL" // one step, the whole range

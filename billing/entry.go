@@ -83,6 +83,20 @@ func entryID(kind Kind, id task.ID, k SKU, seq int64) string {
 	return hex.EncodeToString(sum[:16])
 }
 
+// Takes returns the kind of the entry that a Reversal takes back, and of any other entry
+// its own. It follows from Ref, which is made of it.
+func (e Entry) Takes() Kind {
+	if e.Kind != Reversal {
+		return e.Kind
+	}
+	for _, k := range []Kind{Metered, SecondRoundUp, MinimumTopUp, Correction} {
+		if entryID(k, e.Task, e.SKU, -e.Seq) == e.Ref {
+			return k
+		}
+	}
+	return Reversal // It takes back what is not known.
+}
+
 // old reports whether e was made before it was measured what entries use.
 func (e Entry) old() bool { return !e.Used.Known && e.Kind != Reversal }
 

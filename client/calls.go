@@ -77,7 +77,9 @@ func (c *Client) Run(ctx context.Context, r api.RunRequest) ([]task.Task, error)
 	return out.Tasks, err
 }
 
-// Preview says what Run would do and what it would cost, and does nothing.
+// Preview says what Run would do, whether the tasks would start now and what they would
+// cost, and does nothing. Errors are those of Run; a task that the host could never hold
+// is an Admission.
 func (c *Client) Preview(ctx context.Context, r api.RunRequest) (api.RunResponse, error) {
 	var out api.RunResponse
 	err := c.call(ctx, request{method: "POST", path: "/tasks", query: values("dryRun", "true"), body: r}, &out)

@@ -16,17 +16,7 @@ import (
 // Costs sums up what was charged. Groups come whole, from all pages.
 func (c *Client) Costs(ctx context.Context, q billing.CostQuery) (billing.CostReport, error) {
 	query := values("from", stamp(q.From), "to", stamp(q.To), "granularity", q.Granularity, "groupBy", strings.Join(q.GroupBy, ","), "limit", "10000")
-	for by, list := range q.Filters {
-		key, tag := strings.CutPrefix(by, billing.TagKey)
-		switch {
-		case tag && len(list) == 0:
-			query.Set("tag", key)
-		case tag:
-			query.Set("tag", key+"="+strings.Join(list, ","))
-		default:
-			query.Set(by, strings.Join(list, ","))
-		}
-	}
+	filter(query, q.Filters)
 	var all billing.CostReport
 	for {
 		var page billing.CostReport
@@ -38,6 +28,21 @@ func (c *Client) Costs(ctx context.Context, q billing.CostQuery) (billing.CostRe
 			return all, nil
 		}
 		query.Set("nextToken", all.NextToken)
+	}
+}
+
+// filter writes the filters of a question about costs.
+func filter(query url.Values, filters map[string][]string) {
+	for by, list := range filters {
+		key, tag := strings.CutPrefix(by, billing.TagKey)
+		switch {
+		case tag && len(list) == 0:
+			query.Set("tag", key)
+		case tag:
+			query.Set("tag", key+"="+strings.Join(list, ","))
+		default:
+			query.Set(by, strings.Join(list, ","))
+		}
 	}
 }
 

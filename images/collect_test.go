@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"berth/fault"
+	"berth/task"
 )
 
 // However pulls, removals and collections meet: an image that Pull returned to a
@@ -107,6 +108,30 @@ func TestRemove(t *testing.T) {
 	}
 	if n, err := s.occupied(t.Context()); err != nil || n != 0 {
 		t.Errorf("%d bytes are left, %v", n, err)
+	}
+}
+
+// Have finds images by any of their names, and what is not here it does not fetch.
+func TestHave(t *testing.T) {
+	s, _ := newStore(t)
+	h := newHub(t)
+	want := h.host + "/app@" + h.put(t, "app", "v1", picture(runtime.GOARCH, 1000, 1))
+	h.put(t, "app", "v2", picture(runtime.GOARCH, 1000, 2))
+	ask := func() map[string]task.Image {
+		t.Helper()
+		here, err := s.Have(t.Context(), []string{h.host + "/app:v1", want, h.host + "/app:v2", "A"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return here
+	}
+	if here := ask(); len(here) != 0 {
+		t.Errorf("before the pull it has %v", here)
+	}
+	pull(t, s, h.host+"/app:v1", want)
+	here := ask()
+	if tag := here[h.host+"/app:v1"]; len(here) != 2 || tag.SizeBytes == 0 || here[want].Digest != tag.Digest || h.host+"/app@"+tag.Digest != want {
+		t.Errorf("after the pull it has %v", here)
 	}
 }
 

@@ -92,6 +92,26 @@ func (s *Store) List(ctx context.Context) ([]task.Image, error) {
 	return all, nil
 }
 
+// Have returns those of some images that are on this host, by the names that they are
+// asked for by. It fetches nothing, and what is not a name of an image is not here.
+func (s *Store) Have(ctx context.Context, names []string) (map[string]task.Image, error) {
+	inv, err := s.take(ctx)
+	if err != nil {
+		return nil, err
+	}
+	here := make(map[string]task.Image)
+	for _, name := range names {
+		n, err := parseName(name)
+		if err != nil {
+			continue
+		}
+		if img, ok := inv.records[n.String()]; ok {
+			here[name] = s.image(ctx, inv, n, img)
+		}
+	}
+	return here, nil
+}
+
 // describe returns one image as List does.
 func (s *Store) describe(ctx context.Context, record string) (task.Image, error) {
 	inv, err := s.take(ctx)

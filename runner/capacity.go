@@ -106,3 +106,15 @@ func (c *capacity) hold(id task.ID, size task.Size) {
 	c.reserved.CPU += size.CPU
 	c.reserved.Memory += size.Memory
 }
+
+// forecast returns how many of count tasks of that size would be admitted at once if
+// they came now, and why not more.
+func (c *capacity) forecast(size task.Size, count int) task.Forecast {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	f := task.Forecast{Ahead: len(c.queue), Total: c.total, Reserved: c.reserved}
+	if free := f.Free(); f.Ahead == 0 && size.CPU > 0 && size.Memory > 0 {
+		f.StartNow = min(count, free.CPU/size.CPU, free.Memory/size.Memory)
+	}
+	return f
+}

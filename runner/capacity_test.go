@@ -95,3 +95,34 @@ func TestCapacityWait(t *testing.T) {
 		t.Errorf("not admitted to an empty host: %v", err)
 	}
 }
+
+// Ensure what is forecast is what happens: that many of some tasks are admitted if they
+// come now, whatever is there already, and to forecast changes nothing.
+func TestCapacityForecast(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		draw := func(id string) task.Task {
+			return task.Task{
+				ID: task.ID(id), LastStatus: task.Provisioning,
+				CPU:    fmt.Sprint(256 << rapid.IntRange(0, 3).Draw(t, "cpu")),
+				Memory: fmt.Sprint(512 << rapid.IntRange(0, 3).Draw(t, "memory")),
+			}
+		}
+		c := newCapacity(task.Size{CPU: 4096, Memory: 8192})
+		for n := range rapid.IntRange(0, 8).Draw(t, "before") {
+			c.enter(draw(fmt.Sprint("before", n)))
+		}
+		each, count := draw("new"), rapid.IntRange(1, 10).Draw(t, "count")
+		f := c.forecast(each.Size(), count)
+		_, reserved, waiting := c.load()
+		if f.Reserved != reserved || f.Ahead != waiting {
+			t.Fatalf("forecast says %+v and %d wait, and it is %+v and %d", f.Reserved, f.Ahead, reserved, waiting)
+		}
+		for n := range count {
+			each.ID = task.ID(fmt.Sprint("new", n))
+			c.enter(each)
+		}
+		if _, _, queued := c.load(); count-(queued-waiting) != f.StartNow {
+			t.Fatalf("%d of %d were admitted, and forecast were %d", count-(queued-waiting), count, f.StartNow)
+		}
+	})
+}

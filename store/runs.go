@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"iter"
 	"math"
 	"strconv"
 	"time"
@@ -103,7 +104,19 @@ func (s *Store) Quote(ctx context.Context, id task.ID) (history.Quote, error) {
 }
 
 // Runs returns the runs that q selects, the latest first.
-func (s *Store) Runs(ctx context.Context, q history.Query) ([]history.Run, error) {
+func (s *Store) Runs(ctx context.Context, q history.Query) (all []history.Run, err error) {
+	for r, err := range s.EachRun(ctx, q) {
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, r)
+	}
+	return all, nil
+}
+
+// EachRun yields the runs that q selects, the latest first. It reads one snapshot, which
+// is held until it ends. An error is the last thing that it yields.
+func (s *Store) EachRun(ctx context.Context, q history.Query) iter.Seq2[history.Run, error] {
 	limit, until := int64(q.Limit), nanos(q.Until)
 	if limit == 0 {
 		limit = -1
@@ -118,22 +131,42 @@ func (s *Store) Runs(ctx context.Context, q history.Query) ([]history.Run, error
 				ORDER BY stopped_at DESC, task DESC LIMIT ?`,
 			[]any{q.Family, q.Revision, q.Revision, nanos(q.Since), until, limit}
 	}
-	rows, err := s.reader().QueryContext(ctx, query, args...)
+	return func(yield func(history.Run, error) bool) {
+		rows, err := s.reader().QueryContext(ctx, query, args...)
+		if err != nil {
+			yield(history.Run{}, fmt.Errorf("read runs: %w", err))
+			return
+		}
+		defer rows.Close()
+		for rows.Next() {
+			if r, err := scanRun(rows); !yield(r, err) || err != nil {
+				return
+			}
+		}
+		if err := rows.Err(); err != nil {
+			yield(history.Run{}, fmt.Errorf("read runs: %w", err))
+		}
+	}
+}
+
+// RunsOf returns the records of those of some tasks that have one.
+func (s *Store) RunsOf(ctx context.Context, ids []task.ID) (map[task.ID]history.Run, error) {
+	list, err := json.Marshal(ids)
+	if err != nil {
+		return nil, fmt.Errorf("encode IDs: %w", err)
+	}
+	rows, err := s.reader().QueryContext(ctx, `SELECT body FROM runs WHERE task IN (SELECT value FROM json_each(?))`, string(list))
 	if err != nil {
 		return nil, fmt.Errorf("read runs: %w", err)
 	}
 	defer rows.Close()
-	var all []history.Run
+	all := make(map[task.ID]history.Run)
 	for rows.Next() {
-		var body string
-		if err := rows.Scan(&body); err != nil {
-			return nil, fmt.Errorf("scan run: %w", err)
+		r, err := scanRun(rows)
+		if err != nil {
+			return nil, err
 		}
-		var r history.Run
-		if err := json.Unmarshal([]byte(body), &r); err != nil {
-			return nil, fmt.Errorf("decode run: %w", err)
-		}
-		all = append(all, r)
+		all[r.Task] = r
 	}
 	return all, rows.Err()
 }
@@ -158,4 +191,15 @@ func (s *Store) Families(ctx context.Context, since time.Time) ([]string, error)
 		all = append(all, family)
 	}
 	return all, rows.Err()
+}
+
+func scanRun(rows *sql.Rows) (r history.Run, err error) {
+	var body string
+	if err := rows.Scan(&body); err != nil {
+		return r, fmt.Errorf("scan run: %w", err)
+	}
+	if err := json.Unmarshal([]byte(body), &r); err != nil {
+		return r, fmt.Errorf("decode run: %w", err)
+	}
+	return r, nil
 }

@@ -57,6 +57,12 @@ func TestRuns(t *testing.T) {
 			t.Errorf("families since %v: %v, %v; want %s", since, all, err, want)
 		}
 	}
+	if some, err := s.RunsOf(ctx, []task.ID{id(3), id(99), id(4)}); err != nil || len(some) != 2 || some[id(3)].Family != "job" || some[id(4)].Task != id(4) {
+		t.Errorf("the records of three tasks are %v, %v", some, err)
+	}
+	if some, err := s.RunsOf(ctx, nil); err != nil || len(some) != 0 {
+		t.Errorf("the records of no tasks are %v, %v", some, err)
+	}
 	if err := s.PutQuote(ctx, 11, history.Quote{Task: id(3), At: start, Expected: 8}); err != nil {
 		t.Fatal(err)
 	}

@@ -34,6 +34,8 @@ var may = map[string][]string{
 	"billing/prices/pricestest":     {"billing/prices", "fault"},
 	"billing/tuning":                {"billing", "billing/history", "fault", "task"},
 	"billing/focus":                 {"billing", "fault", "task"},
+	"billing/waste":                 {"billing", "billing/history", "fault", "task"},
+	"billing/whatif":                {"billing", "billing/estimate", "billing/history", "fault", "task"},
 	"isolation":                     {"fault", "task"},
 	"isolation/isolationtest":       {"fault", "isolation", "task"},
 	"isolation/thread":              {},
@@ -50,12 +52,12 @@ var may = map[string][]string{
 	"roles":                         {"fault"},
 	"secret":                        {"fault", "task"},
 	"runner":                        {"fault", "isolation", "task"},
-	"server/api":                    {"billing", "billing/budget", "billing/history", "billing/prices", "billing/proof", "billing/tuning", "fault", "logs", "money", "strictjson", "task"},
+	"server/api":                    {"billing", "billing/budget", "billing/estimate", "billing/history", "billing/prices", "billing/proof", "billing/tuning", "fault", "logs", "money", "strictjson", "task"},
 	"server/metadata":               {"fault", "roles", "task"},
-	"server/rest":                   {"billing", "billing/budget", "billing/estimate", "billing/focus", "billing/history", "billing/prices", "billing/proof", "billing/rightsize", "billing/tuning", "fault", "logs", "server/api", "strictjson", "task"},
-	"server/rest/resttest":          {"billing", "billing/budget", "billing/estimate", "billing/history", "billing/prices", "billing/prices/pricestest", "billing/proof", "billing/rightsize", "billing/tuning", "fault", "logs", "money", "server/api", "server/rest", "task"},
+	"server/rest":                   {"billing", "billing/budget", "billing/estimate", "billing/focus", "billing/history", "billing/prices", "billing/proof", "billing/rightsize", "billing/tuning", "billing/waste", "billing/whatif", "fault", "logs", "server/api", "strictjson", "task"},
+	"server/rest/resttest":          {"billing", "billing/budget", "billing/estimate", "billing/history", "billing/prices", "billing/prices/pricestest", "billing/proof", "billing/rightsize", "billing/tuning", "billing/waste", "billing/whatif", "fault", "logs", "money", "server/api", "server/rest", "task"},
 	"isolation/isolationtest/probe": {},
-	"client":                        {"billing", "billing/budget", "billing/estimate", "billing/focus", "billing/prices", "billing/proof", "billing/rightsize", "billing/tuning", "fault", "logs", "server/api", "task"},
+	"client":                        {"billing", "billing/budget", "billing/estimate", "billing/focus", "billing/prices", "billing/proof", "billing/rightsize", "billing/tuning", "billing/waste", "billing/whatif", "fault", "logs", "server/api", "task"},
 }
 
 // free lists the folders that may import everything: they tie things together or

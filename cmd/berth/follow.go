@@ -26,9 +26,9 @@ type follower struct {
 	bars     bars // of pulls
 }
 
-// follow shows what the tasks do until all have stopped, and returns the exit
-// code that stands for how they ended.
-func (a *app) follow(ctx context.Context, tasks []task.Task) (int, error) {
+// follow shows what the tasks do until all have stopped, and returns them and the exit
+// code that stands for how they ended. If it was left before, there are none.
+func (a *app) follow(ctx context.Context, tasks []task.Task) (ended []task.Task, code int, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	f := &follower{app: a, bars: bars{w: a.err, terminal: terminal(a.err)}}
@@ -39,7 +39,7 @@ func (a *app) follow(ctx context.Context, tasks []task.Task) (int, error) {
 	}
 	interrupted := f.onInterrupt(ctx, cancel, tasks)
 
-	ended := make([]task.Task, len(tasks))
+	ended = make([]task.Task, len(tasks))
 	var g errgroup.Group
 	for i, t := range tasks {
 		g.Go(func() (err error) {
@@ -47,23 +47,22 @@ func (a *app) follow(ctx context.Context, tasks []task.Task) (int, error) {
 			return err
 		})
 	}
-	err := g.Wait()
+	err = g.Wait()
 	select {
 	case <-interrupted:
-		return 130, nil // 128 + SIGINT
+		return nil, 130, nil // 128 + SIGINT
 	default:
 	}
 	if err != nil {
-		return codeBerth, err
+		return nil, codeBerth, err
 	}
-	code := 0
 	for _, t := range ended {
 		a.note("%s", outcome(t))
 		if code == 0 {
 			code = exitCode(t)
 		}
 	}
-	return code, nil
+	return ended, code, nil
 }
 
 // onInterrupt stops the tasks at the first Ctrl-C and gives up waiting for them

@@ -42,6 +42,7 @@ type wish struct {
 	spot      bool
 	runtime   string
 	maxCost   money.Amount
+	asserts   asserts
 }
 
 func (a *app) runCommand() *cobra.Command {
@@ -55,9 +56,16 @@ func (a *app) runCommand() *cobra.Command {
 			"Without --follow the IDs of the tasks are printed and that is all. With it, the logs are\n" +
 			"printed until the tasks stop, and the exit code is that of the first essential container\n" +
 			"that failed; 125 means that Berth itself failed. Ctrl-C asks the tasks to stop; a second\n" +
-			"one leaves them to it.",
-		Example: "  berth run -f task.json --follow\n  berth run web:3 --count 2 --env MODE=test --cpu 512 --memory 1GB",
+			"one leaves them to it.\n\n" +
+			"--assert-cost and --assert-peak-memory follow the tasks too. Once they have ended, what was\n" +
+			"asked for is compared with the ledger's bill and with the most memory that the kernel\n" +
+			"counted, page cache included. More than that is exit code 122, unless a container failed:\n" +
+			"then its code counts. What is not known is 125.",
+		Example: "  berth run -f task.json --follow\n  berth run web:3 --count 2 --env MODE=test --cpu 512 --memory 1GB\n  berth run -f job.json --assert-cost 0.002 --assert-peak-memory 300MiB",
 		RunE: func(c *cobra.Command, args []string) error {
+			if err := w.asserts.check(c.Flags(), &w); err != nil {
+				return failure{err, codeBerth}
+			}
 			if err := a.run(c.Context(), w, args, c.ArgsLenAtDash()); err != nil {
 				if _, done := err.(exit); done {
 					return err
@@ -71,7 +79,8 @@ func (a *app) runCommand() *cobra.Command {
 	f := c.Flags()
 	f.StringVarP(&w.file, "file", "f", "", "`file` with a task definition; - is standard input")
 	f.BoolVar(&w.follow, "follow", false, "print logs until the tasks stop, and exit as they do")
-	f.BoolVar(&w.dryRun, "dry-run", false, "check everything, say what would run and what it would cost, and do nothing")
+	f.BoolVar(&w.dryRun, "dry-run", false, "check everything, say what would run, whether it would start now and what it would cost, and do nothing")
+	w.asserts.flags(f)
 	f.IntVar(&w.count, "count", 1, "how many tasks, 1 to 10")
 	f.StringArrayVarP(&w.env, "env", "e", nil, "set `KEY=VALUE` in every container; KEY alone takes the value from here")
 	f.StringVar(&w.cpu, "cpu", "", "override the task's CPU: `units`, or as in \".5 vCPU\"")
@@ -100,7 +109,10 @@ func (a *app) run(ctx context.Context, w wish, args []string, dash int) error {
 		if err != nil {
 			return err
 		}
-		return a.print(p, func(out io.Writer) { printPreview(out, p) })
+		if err := a.print(p, func(out io.Writer) { printPreview(out, p) }); err != nil {
+			return err
+		}
+		return refused(p)
 	}
 	tasks, err := a.client().Run(ctx, request)
 	if err != nil {
@@ -113,7 +125,10 @@ func (a *app) run(ctx context.Context, w wish, args []string, dash int) error {
 			}
 		})
 	}
-	code, err := a.follow(ctx, tasks)
+	ended, code, err := a.follow(ctx, tasks)
+	if err == nil && ended != nil {
+		code, err = a.assert(ctx, w.asserts, ended, code)
+	}
 	if err != nil || code == 0 {
 		return err
 	}
@@ -282,25 +297,6 @@ func position(data []byte, err error) string {
 	}
 	before := data[:min(int(syntax.Offset), len(data))]
 	return fmt.Sprintf(" (line %d, column %d)", bytes.Count(before, []byte("\n"))+1, len(before)-bytes.LastIndexByte(before, '\n')-1)
-}
-
-func printPreview(w io.Writer, p api.RunResponse) {
-	if p.TaskDefinition != nil {
-		fmt.Fprintf(w, "Nothing was started. This would be: %s of %s\n", count(len(p.Tasks), "task"), clean(p.TaskDefinition.Family))
-	}
-	if len(p.Tasks) > 0 {
-		fmt.Fprintf(w, "Each with %s\n", size(p.Tasks[0].Size()))
-	}
-	if p.Quote == nil {
-		return
-	}
-	rows := [][]string{{"CHARGE", "RESOURCE", "UNIT PRICE", "PER HOUR"}}
-	for _, l := range p.Quote.Lines {
-		rows = append(rows, []string{string(l.SKU), l.Resource, "$" + l.UnitPrice.String(), "$" + l.Amount.String()})
-	}
-	fmt.Fprintln(w)
-	table(w, rows...)
-	fmt.Fprintf(w, "\nEach costs $%s an hour, and $%s at least.\n", p.Quote.PerHour, p.Quote.Minimum)
 }
 
 // count writes a number of things: 1 task, 2 tasks.

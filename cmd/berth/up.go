@@ -168,7 +168,7 @@ func (a *app) sample(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	code, err := a.follow(ctx, tasks)
+	_, code, err := a.follow(ctx, tasks)
 	if err != nil {
 		return err
 	}

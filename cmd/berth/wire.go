@@ -189,7 +189,7 @@ func serve(ctx context.Context, config serverConfig, log *zap.Logger) error {
 	recorder := history.New(history.Config{Journal: st, Usage: st, Book: st, Quote: estimates.Expect, Log: log.Named("history")})
 	api := rest.New(ctx, rest.Config{
 		Tasks: tasks, Definitions: definitions{st}, Groups: tasks, Journal: journal{st}, Images: imageStore{pulls}, Secrets: kept,
-		Logs: logs.Dir(dirs.logs), Meter: meter, Estimates: quotes{estimates, st}, Costs: st, Ledger: newLedger(st), Budgets: budgets, Sizes: sizes, Provider: config.Provider, Prices: rates, Host: host{tasks, c, st, sandboxes},
+		Logs: logs.Dir(dirs.logs), Meter: meter, Estimates: quotes{estimates, st}, Costs: st, Hindsight: newHindsight(st, rates), Ledger: newLedger(st), Budgets: budgets, Sizes: sizes, Provider: config.Provider, Prices: rates, Host: host{tasks, c, st, sandboxes},
 		Tunings: tunings,
 		Hosts:   config.Hosts, MaxImport: config.ImportMax, Version: version(),
 		Log: log.Named("server"), Now: time.Now, NewRequestID: func() string { return uuid.Must(uuid.NewV7()).String() },

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"berth/billing"
+	"berth/billing/estimate"
 	"berth/billing/history"
 	"berth/money"
 	"berth/task"
@@ -86,7 +87,11 @@ type RunResponse struct {
 	Failures       []Failure        `json:"failures"`
 	DryRun         bool             `json:"dryRun,omitempty"`
 	TaskDefinition *task.Definition `json:"taskDefinition,omitempty" doc:"With dryRun: what would be run"`
-	Quote          *Quote           `json:"quote,omitempty" doc:"With dryRun: what one task would cost"`
+	Quote          *Quote           `json:"quote,omitempty" doc:"With dryRun: what one task would cost, by the hour"`
+
+	Admission *Admission        `json:"admission,omitempty" doc:"With dryRun: whether the tasks would start now"`
+	Images    []ImageNeed       `json:"images,omitempty" doc:"With dryRun: what the tasks would be made of"`
+	Estimate  *estimate.Outlook `json:"estimate,omitempty" doc:"With dryRun: what the tasks would cost, from how runs of the family went; absent if something has no price"`
 }
 
 // Failure is the Failure of the ECS API.
@@ -192,6 +197,33 @@ type Capacity struct {
 	Total    Resources `json:"total"`
 	Reserved Resources `json:"reserved"`
 	Waiting  int       `json:"waiting" doc:"Tasks that wait in PROVISIONING until there is room"`
+}
+
+// Admission is what this host would do with tasks that were submitted now.
+type Admission struct {
+	Decision string    `json:"decision" enum:"START_NOW,WAIT,NEVER" doc:"START_NOW: there is room for all; WAIT: not for all, and the others wait in PROVISIONING; NEVER: the run would be refused, since this host could never hold such a task"`
+	Reason   string    `json:"reason" doc:"In words"`
+	StartNow int       `json:"startNow" doc:"Tasks that would start at once"`
+	Wait     int       `json:"wait" doc:"Tasks that would wait"`
+	Ahead    int       `json:"ahead" doc:"Tasks that wait already, and would be started first"`
+	Total    Resources `json:"total" doc:"What all tasks may reserve on this host"`
+	Reserved Resources `json:"reserved" doc:"What they do reserve, without these"`
+	Free     Resources `json:"free"`
+}
+
+// What an Admission decides.
+const (
+	AdmitNow   = "START_NOW"
+	AdmitLater = "WAIT"
+	AdmitNever = "NEVER"
+)
+
+// ImageNeed is an image that a task needs.
+type ImageNeed struct {
+	Image     string `json:"image"`
+	Here      bool   `json:"here" doc:"This host has it: of a tag, a pull only asks the registry whether it has moved. Otherwise it would be pulled"`
+	Digest    string `json:"digest,omitempty" doc:"Of the one that is here"`
+	SizeBytes int64  `json:"sizeBytes,omitempty" doc:"Of the one that is here, compressed"`
 }
 
 // Health says whether tasks can run.

@@ -6,6 +6,7 @@ import (
 
 	"berth/billing/budget"
 	"berth/server/api"
+	"berth/task"
 )
 
 // Budgets keeps tasks within budgets.
@@ -19,6 +20,10 @@ type Budgets interface {
 	// name that is fault.NotFound.
 	Budget(ctx context.Context, name string) (budget.Status, error)
 	RemoveBudget(ctx context.Context, name string) error
+
+	// Allowed returns the error that submitting tasks would return now for want of money,
+	// and changes nothing.
+	Allowed(ctx context.Context, ts []task.Task) error
 }
 
 type budgetIn struct {

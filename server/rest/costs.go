@@ -80,28 +80,51 @@ func (t *tagFilter) UnmarshalText(text []byte) error {
 	return nil
 }
 
+// filtersIn says of which tasks costs are asked. It has no SKU.
+type filtersIn struct {
+	Task       words     `query:"task" doc:"Only of these, as are the following; several with commas between them"`
+	Family     words     `query:"family"`
+	Definition words     `query:"definition" doc:"family:revision"`
+	Group      words     `query:"group"`
+	User       words     `query:"user" doc:"startedBy"`
+	Account    words     `query:"account"`
+	Region     words     `query:"region"`
+	Tag        tagFilter `query:"tag" doc:"KEY, KEY=VALUE or KEY=VALUE,VALUE"`
+}
+
+// filters reads what is asked for.
+func (in *filtersIn) filters() map[string][]string {
+	filters := make(map[string][]string)
+	for by, values := range map[string]words{billing.ByTask: in.Task, billing.ByFamily: in.Family, billing.ByDefinition: in.Definition, billing.ByGroup: in.Group,
+		billing.ByUser: in.User, billing.ByAccount: in.Account, billing.ByRegion: in.Region} {
+		if values.list != nil {
+			filters[by] = values.list
+		}
+	}
+	for i, id := range in.Task.list { // An ARN will do.
+		filters[billing.ByTask][i] = id[strings.LastIndexByte(id, '/')+1:]
+	}
+	if in.Tag.key != "" {
+		filters[billing.TagKey+in.Tag.key] = in.Tag.values
+	}
+	return filters
+}
+
 type costsIn struct {
 	spanIn
-	Granularity string    `query:"granularity" enum:"TOTAL,HOURLY,DAILY,MONTHLY" doc:"By which steps of time, UTC; TOTAL if left out"`
-	GroupBy     words     `query:"groupBy" doc:"Any of task, family, definition, group, user, account, sku, region, tag:KEY and day, with commas between them; day is the granularity DAILY"`
-	Task        words     `query:"task" doc:"Only of these, as are the following; several with commas between them"`
-	Family      words     `query:"family"`
-	Definition  words     `query:"definition" doc:"family:revision"`
-	Group       words     `query:"group"`
-	User        words     `query:"user" doc:"startedBy"`
-	Account     words     `query:"account"`
-	SKU         words     `query:"sku"`
-	Region      words     `query:"region"`
-	Tag         tagFilter `query:"tag" doc:"KEY, KEY=VALUE or KEY=VALUE,VALUE"`
-	Limit       *int      `query:"limit" minimum:"1" maximum:"10000" doc:"At most so many groups; 1000 if left out"`
-	NextToken   string    `query:"nextToken" doc:"Where the page before ended"`
+	Granularity string `query:"granularity" enum:"TOTAL,HOURLY,DAILY,MONTHLY" doc:"By which steps of time, UTC; TOTAL if left out"`
+	GroupBy     words  `query:"groupBy" doc:"Any of task, family, definition, group, user, account, sku, region, tag:KEY and day, with commas between them; day is the granularity DAILY"`
+	SKU         words  `query:"sku"`
+	filtersIn
+	Limit     *int   `query:"limit" minimum:"1" maximum:"10000" doc:"At most so many groups; 1000 if left out"`
+	NextToken string `query:"nextToken" doc:"Where the page before ended"`
 }
 
 const costsLimit = 1000
 
 // query reads what is asked for.
 func (in *costsIn) query(now time.Time) (billing.CostQuery, error) {
-	q := billing.CostQuery{Granularity: billing.Total, GroupBy: []string{}, Filters: make(map[string][]string)}
+	q := billing.CostQuery{Granularity: billing.Total, GroupBy: []string{}, Filters: in.filters()}
 	q.From, q.To = in.times(now)
 	if in.Granularity != "" {
 		q.Granularity = in.Granularity
@@ -116,17 +139,8 @@ func (in *costsIn) query(now time.Time) (billing.CostQuery, error) {
 		}
 		q.Granularity = billing.Daily
 	}
-	for by, values := range map[string]words{billing.ByTask: in.Task, billing.ByFamily: in.Family, billing.ByDefinition: in.Definition, billing.ByGroup: in.Group,
-		billing.ByUser: in.User, billing.ByAccount: in.Account, billing.BySKU: in.SKU, billing.ByRegion: in.Region} {
-		if values.list != nil {
-			q.Filters[by] = values.list
-		}
-	}
-	for i, id := range in.Task.list { // An ARN will do.
-		q.Filters[billing.ByTask][i] = id[strings.LastIndexByte(id, '/')+1:]
-	}
-	if in.Tag.key != "" {
-		q.Filters[billing.TagKey+in.Tag.key] = in.Tag.values
+	if in.SKU.list != nil {
+		q.Filters[billing.BySKU] = in.SKU.list
 	}
 	return q, q.Check()
 }

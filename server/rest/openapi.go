@@ -17,6 +17,8 @@ import (
 	"berth/billing/prices"
 	"berth/billing/rightsize"
 	"berth/billing/tuning"
+	"berth/billing/waste"
+	"berth/billing/whatif"
 	"berth/server/api"
 	"berth/task"
 )
@@ -66,6 +68,10 @@ func schemaName(t reflect.Type, hint string) string {
 		return "Rightsize" + name
 	case reflect.TypeFor[tuning.Tuning]().PkgPath():
 		return "Tuning" + strings.TrimPrefix(name, "Tuning")
+	case reflect.TypeFor[waste.Report]().PkgPath():
+		return "Waste" + name
+	case reflect.TypeFor[whatif.Result]().PkgPath():
+		return "WhatIf" + name
 	case reflect.TypeFor[history.Quote]().PkgPath():
 		return "History" + name
 	}

@@ -21,6 +21,8 @@ import (
 	"berth/billing"
 	"berth/billing/estimate"
 	"berth/billing/history"
+	"berth/billing/waste"
+	"berth/billing/whatif"
 	"berth/logs"
 	"berth/server/api"
 	"berth/task"
@@ -28,9 +30,9 @@ import (
 
 // Tasks does what users ask for.
 type Tasks interface {
-	// Preview returns the tasks that Submit would make of r, and of which
-	// definition, or the error that it would return, and does nothing.
-	Preview(ctx context.Context, r task.Run) (task.Definition, []task.Task, error)
+	// Forecast returns what would become of r if it were submitted now, or the error
+	// that Submit would return, and does nothing.
+	Forecast(ctx context.Context, r task.Run) (task.Forecast, error)
 	Submit(ctx context.Context, r task.Run) ([]task.Task, error)
 	Stop(ctx context.Context, id task.ID, reason string) (task.Task, error)
 
@@ -120,6 +122,10 @@ type Images interface {
 
 	Images(ctx context.Context) ([]task.Image, error)
 
+	// Have returns those of some images that are on this host, by the names that they
+	// are asked for by. Nothing is fetched.
+	Have(ctx context.Context, names []string) (map[string]task.Image, error)
+
 	// Remove removes a name. An image that an unfinished task needs is a
 	// fault.Conflict unless force is set.
 	Remove(ctx context.Context, name string, force bool) error
@@ -158,9 +164,21 @@ type Meter interface {
 type Estimates interface {
 	Estimate(ctx context.Context, r estimate.Request) (estimate.Estimate, error)
 
+	// Outlook returns what tasks of a family that were submitted now would cost.
+	Outlook(ctx context.Context, family string, ts []task.Task) (estimate.Outlook, error)
+
 	// Quote returns what a task was expected to cost when it was submitted. One of which
 	// nothing was expected is fault.NotFound.
 	Quote(ctx context.Context, id task.ID) (history.Quote, error)
+}
+
+// Hindsight says of what ran how it could have cost less.
+type Hindsight interface {
+	// Waste says which part of the costs was for nothing.
+	Waste(ctx context.Context, q waste.Query) (waste.Report, error)
+
+	// WhatIf replays runs on other terms.
+	WhatIf(ctx context.Context, r whatif.Request) (whatif.Result, error)
 }
 
 // Host knows this machine.
@@ -188,6 +206,7 @@ type Config struct {
 	Estimates   Estimates
 	Costs       Costs
 	Tunings     Tunings
+	Hindsight   Hindsight
 	Host        Host
 	Prices      Prices
 	Ledger      Ledger
@@ -269,6 +288,8 @@ func (s *server) operations() []operation {
 		call(s, "POST", "/tunings/:id/resume", "Let a tuning go on that has ended early, or change what it may cost", 200, s.resumeTuning),
 		call(s, "DELETE", "/tunings/:id", "Forget a tuning that has ended", 204, s.removeTuning),
 		call(s, "GET", "/costs", "Sum up what was charged", 200, s.costs),
+		call(s, "GET", "/waste", "Say which part of the costs was for nothing", 200, s.waste),
+		call(s, "POST", "/what-if", "Say what recorded runs would have cost at another size, on ARM or Spot, or in another region", 200, s.whatIf),
 		call(s, "GET", "/chargeback/:period", "Say what each account, team or the like has to pay for a month", 200, s.chargeback),
 		call(s, "POST", "/reconcile", "Compare a FOCUS or Cost and Usage Report CSV with the ledger, line by line", 200, s.reconcile),
 		file(s, "/exports/focus.csv", "Export what was charged as FOCUS, CSV", api.CSV, s.focusCSV),

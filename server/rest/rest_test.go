@@ -150,17 +150,6 @@ func TestIdempotency(t *testing.T) {
 	}
 }
 
-// Ensure a dry run says what would be and leaves no trace.
-func TestDryRun(t *testing.T) {
-	w := newWorld(t)
-	rec := w.call("POST", "/tasks?dryRun=true", `{"taskDefinition":`+hello+`,"count":3}`)
-	got := decode[api.RunResponse](t, rec)
-	if rec.Code != 200 || !got.DryRun || len(got.Tasks) != 3 || got.Quote == nil || got.TaskDefinition == nil {
-		t.Errorf("dry run: %d %s", rec.Code, rec.Body)
-	}
-	w.leavesNoTrace(t)
-}
-
 func (w *world) leavesNoTrace(t *testing.T) {
 	t.Helper()
 	if p := decode[api.TaskPage](t, w.call("GET", "/tasks", "")); len(p.Tasks) != 0 {

@@ -34,11 +34,7 @@ func (s *server) run(ctx context.Context, in *runIn) (*api.RunResponse, error) {
 		return nil, err
 	}
 	if in.DryRun {
-		d, tasks, err := s.Tasks.Preview(ctx, r)
-		if err != nil {
-			return nil, err
-		}
-		return s.preview(d, tasks), nil
+		return s.preview(ctx, r)
 	}
 	tasks, err := s.Tasks.Submit(ctx, r)
 	if err != nil {
@@ -96,14 +92,6 @@ func (s *server) interrupt(ctx context.Context, in *taskIn) (*task.Task, error) 
 func (s *server) isolation(ctx context.Context, in *taskIn) (*task.Isolation, error) {
 	i, err := s.Tasks.Isolation(ctx, in.ID.ID)
 	return &i, err
-}
-
-func (s *server) preview(d task.Definition, tasks []task.Task) *api.RunResponse {
-	out := &api.RunResponse{Tasks: some(tasks), Failures: []api.Failure{}, DryRun: true, TaskDefinition: &d}
-	if len(tasks) > 0 {
-		out.Quote = s.quote(tasks[0])
-	}
-	return out
 }
 
 // within puts field before the path of the input at fault.

@@ -5,8 +5,10 @@ import (
 	"slices"
 	"strings"
 
+	"berth/billing"
 	"berth/billing/budget"
 	"berth/fault"
+	"berth/task"
 )
 
 // PutBudget is part of rest.Budgets: budgets of a Fake are checked and remembered. Nothing is
@@ -52,6 +54,20 @@ func (f *Fake) Budget(_ context.Context, name string) (budget.Status, error) {
 		}
 	}
 	return budget.Status{}, fault.New(fault.NotFound, "no budget %s", name)
+}
+
+// Allowed is part of rest.Budgets: of a budget that denies, Spent is gone.
+func (f *Fake) Allowed(_ context.Context, ts []task.Task) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, b := range f.budgets {
+		if b.Action == budget.Notify || !b.Covers(billing.FactsOf(ts[0])) || f.Spent < b.Limit {
+			continue
+		}
+		r := &budget.Refusal{Budget: b.Name, Period: b.Period, Day: budget.DayOf(f.now), Limit: b.Limit, Used: f.Spent, Asked: 1}
+		return r.Fault()
+	}
+	return nil
 }
 
 // RemoveBudget is part of rest.Budgets.

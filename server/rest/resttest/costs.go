@@ -57,7 +57,8 @@ func (f *Fake) Costs(ctx context.Context, q billing.CostQuery, _ int, _ string) 
 		g := billing.Group{Keys: []string{}}
 		g.From, g.To = q.Step(c.Booked)
 		for _, by := range q.GroupBy {
-			g.Keys = append(g.Keys, keyOf(c, by))
+			key, _ := c.Value(by)
+			g.Keys = append(g.Keys, key)
 		}
 		key := g.From.Format(time.RFC3339) + strings.Join(g.Keys, "\x00")
 		if sums[key] == nil {
@@ -74,21 +75,6 @@ func (f *Fake) Costs(ctx context.Context, q billing.CostQuery, _ int, _ string) 
 	}
 	r.Total = total.Cost()
 	return r, nil
-}
-
-func keyOf(c billing.Charge, by string) string {
-	if key, ok := strings.CutPrefix(by, billing.TagKey); ok {
-		for _, t := range c.Facts.Tags {
-			if t.Key == key {
-				return t.Value
-			}
-		}
-		return ""
-	}
-	return map[string]string{
-		billing.ByTask: string(c.Task), billing.ByFamily: c.Facts.Family(), billing.ByDefinition: c.Facts.Definition, billing.ByGroup: c.Facts.Group,
-		billing.ByUser: c.Facts.StartedBy, billing.ByAccount: c.Facts.Account, billing.BySKU: string(c.SKU), billing.ByRegion: c.Facts.Region,
-	}[by]
 }
 
 // Chargeback is of an open period, without lines.

@@ -93,7 +93,7 @@ func (f *Fake) Now() time.Time {
 func (f *Fake) Config() rest.Config {
 	n := 0
 	return rest.Config{
-		Tasks: f, Definitions: f, Groups: f, Journal: f, Images: f, Secrets: f, Logs: f, Meter: f, Estimates: f, Costs: f, Ledger: f, Budgets: f, Sizes: f, Provider: "Berth", Host: f,
+		Tasks: f, Definitions: f, Groups: f, Journal: f, Images: f, Secrets: f, Logs: f, Meter: f, Estimates: f, Costs: f, Hindsight: f, Ledger: f, Budgets: f, Sizes: f, Provider: "Berth", Host: f,
 		Tunings: tuned{f},
 		Prices:  f.Prices, MaxImport: 1 << 20, Version: "test", Now: time.Now, // connections have deadlines by the real clock
 		NewRequestID: func() string { f.mu.Lock(); defer f.mu.Unlock(); n++; return "request-" + strconv.Itoa(n) },
@@ -108,18 +108,6 @@ func (f *Fake) changed() {
 
 func (f *Fake) instant() task.Instant {
 	return task.Instant{Wall: f.now, Boot: f.now.Sub(Epoch) + time.Hour, BootID: "b"}
-}
-
-// Preview is rest.Tasks.
-func (f *Fake) Preview(ctx context.Context, r task.Run) (task.Definition, []task.Task, error) {
-	d, err := f.definition(ctx, r)
-	if err != nil {
-		return d, nil, err
-	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	ts, err := f.prepare(r, d)
-	return d, ts, err
 }
 
 // definition returns what r shall run.
@@ -146,7 +134,7 @@ func (f *Fake) prepare(r task.Run, d task.Definition) ([]task.Task, error) {
 	}
 	for _, t := range all {
 		if s := t.Size(); s.CPU > f.Largest.CPU || s.Memory > f.Largest.Memory {
-			return nil, fault.New(fault.Exhausted, "RESOURCE:CPU: the host has %s", f.Largest)
+			return all, fault.New(fault.Exhausted, "RESOURCE:CPU: the host has %s", f.Largest)
 		}
 	}
 	return all, nil
@@ -161,7 +149,7 @@ func (f *Fake) Submit(ctx context.Context, r task.Run) ([]task.Task, error) {
 	if r.Inline != nil {
 		if latest, err := f.Definition(ctx, d.Family); err == nil && latest.Same(d) {
 			d = latest
-		} else if _, _, err := f.Preview(ctx, r); err != nil {
+		} else if _, err := f.previewed(r, d); err != nil {
 			return nil, err
 		} else if d, err = f.Register(ctx, d); err != nil {
 			return nil, err
@@ -495,7 +483,7 @@ func (f *Fake) Bill(ctx context.Context, id task.ID) (billing.Bill, error) {
 	return billing.NewBill(t, billing.BuiltIn(), cursors, entries, f.Now()), nil
 }
 
-// Usage is rest.Meter. Every task uses 64 ms of CPU and another 4 MiB a second.
+// Usage is rest.Meter. Every task that came to run uses 64 ms of CPU and another 4 MiB a second.
 func (f *Fake) Usage(ctx context.Context, id task.ID, q billing.UsageQuery) (billing.Usage, error) {
 	t, err := f.Task(ctx, id)
 	if err != nil {
@@ -503,6 +491,9 @@ func (f *Fake) Usage(ctx context.Context, id task.ID, q billing.UsageQuery) (bil
 	}
 	var samples []task.Sample
 	for i := range uint64(3) {
+		if t.StartedAt.IsZero() {
+			break
+		}
 		n := i + 1
 		samples = append(samples, task.Sample{At: t.PullStartedAt.Add(time.Duration(n) * time.Second), Counters: task.Counters{
 			CPUNanos: n * 64e6, Periods: n * 10, ThrottledPeriods: n, ThrottledNanos: n * 1e6, PIDs: 7,
