@@ -130,6 +130,14 @@ var migrationTests = map[string]struct {
 		before: insertTask(someTask, "RUNNING"),
 		after:  map[string]string{`SELECT count(*) FROM tunings, tuning_runs`: "0", `SELECT status FROM tasks WHERE id = '` + someTask + `'`: "RUNNING"},
 	},
+	"0012_notices.sql": {
+		before: insertTask(someTask, "RUNNING"),
+		after: map[string]string{
+			`SELECT count(*) FROM notices`:                           "0",
+			`SELECT count(*) FROM anomalies`:                         "0",
+			`SELECT status FROM tasks WHERE id = '` + someTask + `'`: "RUNNING",
+		},
+	},
 }
 
 // cursor opens a charge as schema 5 has it.

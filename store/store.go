@@ -47,6 +47,8 @@ type Store struct {
 	purse    *purse // nil: not read yet; the writer's own
 	seal     *seal
 	grown    *signal // the journal has grown
+	noted    *signal // notices were kept
+	noting   bool    // by the group that is being written; the writer's own
 	refusing atomic.Pointer[error]
 	ended    chan struct{}
 	closing  context.CancelFunc
@@ -94,7 +96,7 @@ func open(ctx context.Context, c Config, wrap func(driver.Connector) driver.Conn
 	life, closing := context.WithCancel(context.WithoutCancel(ctx))
 	s := &Store{
 		Config: c, connect: connect, writes: writes, reads: reads, seal: seal,
-		queue: make(chan *write, queueMax), grown: newSignal(),
+		queue: make(chan *write, queueMax), grown: newSignal(), noted: newSignal(),
 		ended: make(chan struct{}), closing: closing,
 	}
 	if err := checkpoint(ctx, writes); err != nil && !errors.Is(err, errInUse) {

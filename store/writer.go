@@ -111,7 +111,7 @@ func (s *Store) group(w *write) []*write {
 
 // commit runs a group as one transaction and answers its callers.
 func (s *Store) commit(group []*write) {
-	s.telling = nil
+	s.telling, s.noting = nil, false
 	err := s.Refusing()
 	if err == nil {
 		err = s.transact(group)
@@ -125,6 +125,9 @@ func (s *Store) commit(group []*write) {
 	if err == nil && len(s.telling) > 0 {
 		s.recent.add(s.telling)
 		s.grown.broadcast()
+	}
+	if err == nil && s.noting {
+		s.noted.broadcast()
 	}
 }
 

@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"encoding/json"
+	"fmt"
 	"io"
 	"iter"
 	"time"
@@ -18,6 +20,7 @@ import (
 	"berth/images"
 	"berth/isolation"
 	"berth/isolation/containerd"
+	"berth/notice"
 	"berth/runner"
 	"berth/server/api"
 	"berth/server/rest"
@@ -100,11 +103,21 @@ func (r running) SoFar(ctx context.Context, since time.Time) ([]history.Run, err
 	return all, nil
 }
 
-// logged tells of what budgets lead to in the server's log.
-func logged(log *zap.Logger) func(context.Context, budget.Event) error {
-	return func(_ context.Context, e budget.Event) error {
+// told keeps what budgets lead to as notices, and says it in the server's log.
+func told(st *store.Store, log *zap.Logger) func(context.Context, budget.Event) error {
+	return func(ctx context.Context, e budget.Event) error {
+		data, err := json.Marshal(e)
+		if err != nil {
+			return fmt.Errorf("encode event: %w", err)
+		}
+		subject := "budget/" + e.Budget
+		if e.Budget == "" {
+			subject = "task/" + lastPart(e.Task)
+		}
 		log.Info(e.Reason, zap.String("event", string(e.Type)), zap.String("budget", e.Budget), zap.String("task", e.Task))
-		return nil
+		return st.PutNotice(ctx, notice.Notice{
+			ID: notice.ID(e.ID), At: e.At, Type: "berth.budget." + string(e.Type), Subject: subject, Data: data, Webhook: e.Webhook,
+		})
 	}
 }
 

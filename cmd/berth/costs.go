@@ -53,7 +53,7 @@ func (a *app) costsCommand() *cobra.Command {
 	f.StringVar(&tag, "tag", "", "only tasks with the tag `KEY` or KEY=VALUE")
 	complete(c, "by", "task", "family", "definition", "group", "user", "account", "sku", "region", "day", "tag:")
 	complete(c, "granularity", "total", "hourly", "daily", "monthly")
-	c.AddCommand(a.wasteCommand(), a.whatIfCommand(), a.costsExportCommand(), a.chargebackCommand(), a.reconcileCommand())
+	c.AddCommand(a.wasteCommand(), a.whatIfCommand(), a.anomaliesCommand(), a.costsExportCommand(), a.chargebackCommand(), a.reconcileCommand())
 	return c
 }
 

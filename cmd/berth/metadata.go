@@ -55,19 +55,23 @@ const metadataKeyFile = "metadata.key"
 
 // metadataKey returns the secret behind the paths of tasks' credentials, and makes it
 // first if there is none: tasks outlive the server, and so do their paths.
-func metadataKey(stateDir string) ([]byte, error) {
+func metadataKey(stateDir string) ([]byte, error) { return stateKey(stateDir, metadataKeyFile) }
+
+// stateKey returns the 32 random bytes in a file of the state directory, and makes them
+// first if they are not there. Only the owner can read them.
+func stateKey(stateDir, file string) ([]byte, error) {
 	const size = 32
-	path := filepath.Join(stateDir, metadataKeyFile)
+	path := filepath.Join(stateDir, file)
 	key, err := os.ReadFile(path)
 	if err == nil && len(key) == size {
 		return key, nil
 	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("read the metadata key: %w", err)
+		return nil, fmt.Errorf("read %s: %w", file, err)
 	}
 	key = make([]byte, size)
 	rand.Read(key)
-	f, err := os.CreateTemp(stateDir, metadataKeyFile+".") // mode 0600
+	f, err := os.CreateTemp(stateDir, file+".") // mode 0600
 	if err == nil {
 		_, err = f.Write(key)
 		if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
@@ -75,7 +79,7 @@ func metadataKey(stateDir string) ([]byte, error) {
 		}
 	}
 	if err != nil {
-		return nil, fmt.Errorf("write the metadata key: %w", err)
+		return nil, fmt.Errorf("write %s: %w", file, err)
 	}
 	return key, nil
 }

@@ -15,7 +15,9 @@ import (
 
 	"go.uber.org/zap"
 
+	"berth/billing/anomaly"
 	"berth/billing/history"
+	"berth/notice"
 	"berth/server/rest"
 	"berth/server/rest/resttest"
 	"berth/task"
@@ -122,6 +124,18 @@ func (s *stage) do(ask string) string {
 			s.t.Fatal(err)
 		}
 		s.fake.SetImages(images...)
+		return "ok"
+	case "tell": // tell TYPE SUBJECT DATA [WEBHOOK]
+		s.fake.Tell(notice.Notice{
+			ID: notice.ID(args[1:4]...), At: resttest.Epoch, Type: args[1], Subject: args[2], Data: json.RawMessage(args[3]), Webhook: strings.Join(args[4:], ""),
+		})
+		return "ok"
+	case "found": // found JSON
+		var all []anomaly.Anomaly
+		if err := json.Unmarshal([]byte(input), &all); err != nil {
+			s.t.Fatal(err)
+		}
+		s.fake.Found(all...)
 		return "ok"
 	case "berth":
 		return s.berth(args[1:], input)

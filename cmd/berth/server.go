@@ -40,6 +40,7 @@ type serverConfig struct {
 
 	Retention   time.Duration // how long stopped tasks, their logs and samples are kept
 	KeepUsage   billing.Keeping
+	Anomalies   anomalyConfig // what is told of costs
 	SpotRate    float64       // interruptions in an hour of a task
 	SpotNotice  time.Duration // of an interruption
 	Latency     bool          // simulate that of Fargate
@@ -98,6 +99,7 @@ func (c *serverConfig) flags(f *pflag.FlagSet) {
 	f.Var(lifetime{&c.KeepUsage.Seconds}, "usage-retention-1s", "how long samples are kept, at most as long as their task")
 	f.Var(lifetime{&c.KeepUsage.Minutes}, "usage-retention-1m", "how long the minutes made of them are kept, also after their task")
 	f.Var(lifetime{&c.KeepUsage.Hours}, "usage-retention-1h", "how long hours are kept, also after their task")
+	c.Anomalies.flags(f)
 	c.LogMaxSize = 10 << 20
 	f.Var(byteSize(&c.LogMaxSize), "log-max-size", "size of a container's log file at which the next one is begun")
 	f.IntVar(&c.LogMaxFiles, "log-max-files", 5, "most log files of one container")
@@ -208,6 +210,9 @@ func (c *serverConfig) check() error {
 		return err
 	}
 	if _, err := c.fileSystems(); err != nil {
+		return err
+	}
+	if err := c.Anomalies.check(); err != nil {
 		return err
 	}
 	if err := c.checkSecrets(); err != nil {

@@ -164,7 +164,7 @@ func serve(ctx context.Context, config serverConfig, log *zap.Logger) error {
 	}
 	defer asked.listener.Close()
 	budgets := budget.New(budget.Config{
-		Book: st, Prices: rates, Stop: st.AskStop, Tell: logged(log.Named("budgets")), Clock: clock.now, Log: log.Named("budgets"),
+		Book: st, Prices: rates, Stop: st.AskStop, Tell: told(st, log.Named("budgets")), Clock: clock.now, Log: log.Named("budgets"),
 	})
 	tasks, err := runner.New(ctx, runner.Config{
 		Store: held{st, budgets}, Images: pulls, Secrets: secrets, Runtime: sandboxes, Realm: realm, Environment: asked.names.Environment,
@@ -187,11 +187,16 @@ func serve(ctx context.Context, config serverConfig, log *zap.Logger) error {
 		Log: log.Named("tuning"), Now: time.Now, NewID: func() tuning.ID { return tuning.ID(task.NewID()) },
 	})
 	recorder := history.New(history.Config{Journal: st, Usage: st, Book: st, Quote: estimates.Expect, Log: log.Named("history")})
+	deliverer, err := newDeliverer(ctx, config, realm, st, log.Named("notices"))
+	if err != nil {
+		return err
+	}
 	api := rest.New(ctx, rest.Config{
 		Tasks: tasks, Definitions: definitions{st}, Groups: tasks, Journal: journal{st}, Images: imageStore{pulls}, Secrets: kept,
-		Logs: logs.Dir(dirs.logs), Meter: meter, Estimates: quotes{estimates, st}, Costs: st, Hindsight: newHindsight(st, rates), Ledger: newLedger(st), Budgets: budgets, Sizes: sizes, Provider: config.Provider, Prices: rates, Host: host{tasks, c, st, sandboxes},
-		Tunings: tunings,
-		Hosts:   config.Hosts, MaxImport: config.ImportMax, Version: version(),
+		Logs: logs.Dir(dirs.logs), Meter: meter, Host: host{tasks, c, st, sandboxes},
+		Prices: rates, Ledger: newLedger(st), Costs: st, Hindsight: newHindsight(st, rates), Estimates: quotes{estimates, st},
+		Budgets: budgets, Notices: st, Anomalies: st, Sizes: sizes, Tunings: tunings,
+		Provider: config.Provider, Hosts: config.Hosts, MaxImport: config.ImportMax, Version: version(),
 		Log: log.Named("server"), Now: time.Now, NewRequestID: func() string { return uuid.Must(uuid.NewV7()).String() },
 	})
 
@@ -204,6 +209,8 @@ func serve(ctx context.Context, config serverConfig, log *zap.Logger) error {
 	g.Go(func() error { return usage.Run(ctx) })
 	g.Go(func() error { return recorder.Run(ctx) })
 	g.Go(func() error { return tunings.Run(ctx) })
+	g.Go(func() error { return deliverer.Run(ctx) })
+	g.Go(func() error { return newWatch(config.Anomalies, st, log.Named("anomalies")).Run(ctx) })
 	g.Go(func() error { return serveHTTP(ctx, listener, api, log) })
 	g.Go(func() error { return serveHTTP(ctx, asked.listener, asked.handler, log) })
 	g.Go(func() error { // If containerd cannot be kept running, nothing can.

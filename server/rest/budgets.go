@@ -5,6 +5,7 @@ import (
 	"context"
 
 	"berth/billing/budget"
+	"berth/notice"
 	"berth/server/api"
 	"berth/task"
 )
@@ -47,6 +48,11 @@ func (s *server) budget(ctx context.Context, in *budgetIn) (*budget.Status, erro
 
 func (s *server) putBudget(ctx context.Context, in *putBudgetIn) (*budget.Status, error) {
 	r := in.Body
+	if r.Webhook != "" {
+		if err := notice.CheckWebhook("webhook", r.Webhook); err != nil {
+			return nil, err
+		}
+	}
 	b, err := s.Budgets.PutBudget(ctx, budget.Budget{
 		Name: in.Name, Scope: r.Scope, Limit: r.Limit, Notify: r.Notify, Webhook: r.Webhook,
 		Period: cmp.Or(r.Period, budget.Monthly), Action: cmp.Or(r.Action, budget.Notify),

@@ -212,6 +212,8 @@ type Config struct {
 	Ledger      Ledger
 	Budgets     Budgets
 	Sizes       Sizes
+	Notices     Notices
+	Anomalies   Anomalies
 
 	Provider  string   // who runs the tasks and bills for them, in exports
 	Hosts     []string // names in lower case, besides localhost and addresses, that clients may call this server by
@@ -306,6 +308,10 @@ func (s *server) operations() []operation {
 		call(s, "GET", "/ledger/key", "Read the public key of the ledger", 200, s.ledgerKey),
 		call(s, "GET", "/ledger/periods", "List the months of the ledger", 200, s.periods),
 		call(s, "POST", "/ledger/periods/:period/close", "Close a month that is over and posted: it stays as it is", 200, s.closePeriod),
+
+		call(s, "GET", "/anomalies", "List hours in which something cost much more than usual", 200, s.anomalies),
+		call(s, "GET", "/notices", "Read what people were told: budgets that are used up, costs that are not as they were", 200, s.notices),
+		flow(s, "GET", "/notices/stream", "Follow what people are told", events, s.followNotices),
 
 		call(s, "GET", "/security-groups", "List the security groups", 200, s.groups),
 		call(s, "GET", "/security-groups/:name", "Describe a security group", 200, s.group),

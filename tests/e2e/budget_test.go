@@ -3,9 +3,12 @@
 package e2e
 
 import (
+	"encoding/json"
 	"fmt"
+	"io"
 	"math/big"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -43,8 +46,9 @@ func TestBudgets(t *testing.T) {
 			t.Fatalf("budget %s: %d", name, code)
 		}
 	}
-	put("race", `{"limit":"0.0011","period":"DAILY","action":"DENY","scope":{"family":["race"]}}`)
-	put("stop", `{"limit":"0.0003","action":"STOP","scope":{"family":["stop"],"user":["ann"]}}`)
+	told := listen(t)
+	put("race", `{"limit":"0.0011","period":"DAILY","action":"DENY","scope":{"family":["race"]},"notify":[{"type":"ACTUAL","percent":90}],"webhook":"`+told.url+`"}`)
+	put("stop", `{"limit":"0.0003","action":"STOP","scope":{"family":["stop"],"user":["ann"]},"webhook":"`+told.url+`"}`)
 
 	stubborn := s.run1(definition("stop", "256", "512", "", "ignore", "TERM"), `,"startedBy":"ann"`)
 	limited := s.run1(definition("limited", "256", "512", "", "trap", "TERM"), `,"maxCost":"0.00021"`)
@@ -110,9 +114,56 @@ func TestBudgets(t *testing.T) {
 			t.Errorf("it cost %s, and the limit is %s", cost.FloatString(9), c.most)
 		}
 	}
+	s.eventually(30*time.Second, "the webhook is told", func() error {
+		for _, want := range []string{"berth.budget.threshold budget/race", "berth.budget.denied budget/race", "berth.budget.stopped budget/stop"} {
+			if n := told.count(want); n != 1 {
+				return fmt.Errorf("%s: %d times", want, n)
+			}
+		}
+		return nil
+	})
 	if got := s.task(free.id()); got.LastStatus != "RUNNING" {
 		t.Errorf("what is in no scope is %s: %s", got.LastStatus, got.StoppedReason)
 	}
+}
+
+// listener is a webhook.
+type listener struct {
+	url string
+	mu  sync.Mutex
+	had map[string]string // ID → type and subject
+}
+
+func listen(t testing.TB) *listener {
+	l := &listener{had: make(map[string]string)}
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var e struct{ SpecVersion, ID, Type, Subject string }
+		body, err := io.ReadAll(r.Body)
+		if err == nil {
+			err = json.Unmarshal(body, &e)
+		}
+		if err != nil || e.SpecVersion != "1.0" || r.Header.Get("webhook-id") != e.ID || !strings.HasPrefix(r.Header.Get("webhook-signature"), "v1,") {
+			t.Errorf("webhook: %v, %v, %s", err, r.Header, body)
+		}
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.had[e.ID] = e.Type + " " + e.Subject
+	}))
+	t.Cleanup(srv.Close)
+	l.url = srv.URL + "/hook"
+	return l
+}
+
+// count returns how many different notices there were of a type and subject.
+func (l *listener) count(what string) (n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, had := range l.had {
+		if had == what {
+			n++
+		}
+	}
+	return n
 }
 
 // run1 runs one task of an inline definition with more fields.

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"berth/billing"
+	"berth/billing/anomaly"
 	"berth/billing/budget"
 	"berth/billing/history"
 	"berth/billing/prices"
@@ -27,6 +28,7 @@ import (
 	"berth/fault"
 	"berth/logs"
 	"berth/money"
+	"berth/notice"
 	"berth/server/api"
 	"berth/server/rest"
 	"berth/task"
@@ -58,6 +60,8 @@ type Fake struct {
 	tokens      map[string][]task.ID
 	groups      []task.SecurityGroup
 	budgets     []budget.Budget
+	notices     []notice.Record
+	anomalies   []anomaly.Anomaly
 	images      []task.Image
 	kept        []api.SecretInfo
 	pulls       []task.PullProgress
@@ -93,7 +97,8 @@ func (f *Fake) Now() time.Time {
 func (f *Fake) Config() rest.Config {
 	n := 0
 	return rest.Config{
-		Tasks: f, Definitions: f, Groups: f, Journal: f, Images: f, Secrets: f, Logs: f, Meter: f, Estimates: f, Costs: f, Hindsight: f, Ledger: f, Budgets: f, Sizes: f, Provider: "Berth", Host: f,
+		Tasks: f, Definitions: f, Groups: f, Journal: f, Images: f, Secrets: f, Logs: f, Meter: f, Host: f,
+		Ledger: f, Costs: f, Hindsight: f, Estimates: f, Budgets: f, Notices: f, Anomalies: f, Sizes: f, Provider: "Berth",
 		Tunings: tuned{f},
 		Prices:  f.Prices, MaxImport: 1 << 20, Version: "test", Now: time.Now, // connections have deadlines by the real clock
 		NewRequestID: func() string { f.mu.Lock(); defer f.mu.Unlock(); n++; return "request-" + strconv.Itoa(n) },
