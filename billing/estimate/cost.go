@@ -117,9 +117,9 @@ func rateOf(list billing.PriceList, k billing.SKU) (billing.Rate, error) {
 	return rate, nil
 }
 
-// scale returns m × n / d, rounded half to even. n must not be negative, d must be
+// Scale returns m × n / d, rounded half to even. n must not be negative, d must be
 // positive, and what does not fit is fault.Invalid.
-func scale(m billing.Money, n, d int64) (billing.Money, error) {
+func Scale(m billing.Money, n, d int64) (billing.Money, error) {
 	num := new(big.Int).Mul(big.NewInt(int64(m)), big.NewInt(n))
 	den := big.NewInt(d)
 	quo, rem := new(big.Int).DivMod(num, den, new(big.Int)) // rem ≥ 0

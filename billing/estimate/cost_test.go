@@ -138,7 +138,7 @@ func TestMonth(t *testing.T) {
 func dollars(m billing.Money) *big.Rat { return big.NewRat(int64(m), 1e9) }
 
 func TestTooMuch(t *testing.T) {
-	if m, err := scale(5e18, 2, 1); err == nil {
+	if m, err := Scale(5e18, 2, 1); err == nil {
 		t.Errorf("10 billion dollars are %s", m)
 	}
 	r := Range{5e18, 5e18, 5e18}

@@ -49,8 +49,8 @@ func (m month) of(v billing.Shape, list billing.PriceList, c Costs, count int) (
 		if err != nil {
 			return Range{}, err
 		}
-		all, err := scale(one, int64(count), 1)
+		all, err := Scale(one, int64(count), 1)
 		return Range{all, all, all}, err
 	}
-	return c.totals().each(func(one billing.Money) (billing.Money, error) { return scale(one, m.runs*int64(count), m.per) })
+	return c.totals().each(func(one billing.Money) (billing.Money, error) { return Scale(one, m.runs*int64(count), m.per) })
 }

@@ -61,7 +61,7 @@ func (e *Estimator) Outlook(ctx context.Context, family string, ts []task.Task) 
 		if terms.PerTask, err = costsOf(shape, list, times); err != nil {
 			return Outlook{}, err
 		}
-		if terms.Total, err = terms.PerTask.totals().each(func(m billing.Money) (billing.Money, error) { return scale(m, int64(n), 1) }); err != nil {
+		if terms.Total, err = terms.PerTask.totals().each(func(m billing.Money) (billing.Money, error) { return Scale(m, int64(n), 1) }); err != nil {
 			return Outlook{}, err
 		}
 		out.Terms = append(out.Terms, terms)

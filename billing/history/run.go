@@ -29,7 +29,7 @@ type Run struct {
 	Ran       bool          `json:"ran"`           // it came to RUNNING
 	Pull      time.Duration `json:"pull"`          // ns, of its images; part of what is charged
 	Rest      time.Duration `json:"rest"`          // ns, from the end of the pull until it had stopped
-	StopCode  string        `json:"stopCode"`      // of the ECS API
+	StopCode  string        `json:"stopCode"`      // of the ECS API; none of a run so far
 	ExitCode  int           `json:"exitCode"`      // of the first essential container that failed; 0 if none did
 	Use       *Use          `json:"use,omitempty"` // nil if nothing was measured
 }
@@ -93,11 +93,14 @@ func Of(t task.Task, samples []task.Sample) Run {
 }
 
 // SoFar returns the record of t, which runs, as if it stopped at a time; minutes is what it
-// used minute by minute.
+// used minute by minute, none if that is not known yet.
 func SoFar(t task.Task, minutes []billing.Roll, at time.Time) Run {
 	t.StoppedAt = at
 	r := Of(t, nil)
-	r.Use = &Use{Minutes: make(map[int]int)}
+	r.Use = nil
+	if len(minutes) > 0 {
+		r.Use = &Use{Minutes: make(map[int]int)}
+	}
 	for _, m := range minutes {
 		u := r.Use
 		u.CPUNanos, u.Periods, u.ThrottledPeriods = u.CPUNanos+m.CPUNanos, u.Periods+m.Periods, u.ThrottledPeriods+m.ThrottledPeriods

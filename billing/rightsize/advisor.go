@@ -25,8 +25,9 @@ type Runs interface {
 
 // Live knows the tasks that run, which are not in the records yet.
 type Live interface {
-	// SoFar returns a record of each, of what it has used since a time: as if it stopped now.
-	SoFar(ctx context.Context, since time.Time) ([]history.Run, error)
+	// SoFar returns a record of each of a family ("": of all), of what it has used since a
+	// time: as if it stopped now, but without a stop code.
+	SoFar(ctx context.Context, family string, since time.Time) ([]history.Run, error)
 }
 
 // Config is what New needs. All fields are required.
@@ -120,10 +121,10 @@ type Recommendation struct {
 	Suggested *billing.Shape `json:"suggested,omitempty" doc:"The cheapest that is enough; none if that cannot be said"`
 	Options   []Option       `json:"options" doc:"The size that the runs had, the suggested one, and those around it, the cheapest first"`
 
-	RunsPerMonth   int64         `json:"runsPerMonth" doc:"In 730 hours, at the rate of the lookback or the one asked for"`
-	SavingPerRun   billing.Money `json:"savingPerRun" doc:"On average; negative if it costs more"`
-	SavingPerMonth billing.Money `json:"savingPerMonth"`
-	SavingPercent  int           `json:"savingPercent"`
+	RunsPerMonth   int64         `json:"runsPerMonth" doc:"In 730 hours, at the rate of the lookback or the one asked for; rounded"`
+	SavingPerRun   billing.Money `json:"savingPerRun" doc:"On average of those that did what they are for; negative if it costs more"`
+	SavingPerMonth billing.Money `json:"savingPerMonth" doc:"Of all that ran in the lookback as much as there is of it in 730 hours, failed ones too; or of as many runs as were asked for"`
+	SavingPercent  int           `json:"savingPercent" doc:"Of what a month costs"`
 
 	Confidence string   `json:"confidence" enum:"HIGH,MEDIUM,LOW"`
 	Because    []string `json:"because" doc:"Why the confidence is not higher, and what else to know"`
@@ -134,8 +135,8 @@ type Option struct {
 	CPU      int           `json:"cpu"`
 	Memory   int           `json:"memory"`
 	Enough   bool          `json:"enough" doc:"For the needs"`
-	PerRun   billing.Money `json:"perRun" doc:"On average"`
-	PerMonth billing.Money `json:"perMonth"`
+	PerRun   billing.Money `json:"perRun" doc:"On average of those that did what they are for"`
+	PerMonth billing.Money `json:"perMonth" doc:"Of all that ran in the lookback, as much as there is of it in 730 hours"`
 }
 
 // Advise returns what r asks for. Errors are fault.Invalid with the field, and
@@ -178,7 +179,7 @@ func (a *Advisor) Advise(ctx context.Context, r Request) (Advice, error) {
 			return Advice{}, fault.New(fault.NotFound, "no task of %s has run in the last %d days", r.TaskDefinition, r.LookbackDays)
 		}
 		for _, group := range byShape(runs) {
-			rec, err := recommend(group, list, r, now)
+			rec, err := recommend(group, list, r, out.From, now)
 			if err != nil {
 				return Advice{}, err
 			}
@@ -200,13 +201,13 @@ func (a *Advisor) Advise(ctx context.Context, r Request) (Advice, error) {
 // live returns the tasks that run, by family: only those of one family, and one revision
 // of it, if they are named.
 func (a *Advisor) live(ctx context.Context, since time.Time, family string, revision int) (map[string][]history.Run, error) {
-	runs, err := a.Live.SoFar(ctx, since)
+	runs, err := a.Live.SoFar(ctx, family, since)
 	if err != nil {
 		return nil, err
 	}
 	all := make(map[string][]history.Run)
 	for _, r := range runs {
-		if (family == "" || r.Family == family) && (revision == 0 || r.Revision == revision) {
+		if revision == 0 || r.Revision == revision {
 			all[r.Family] = append(all[r.Family], r)
 		}
 	}

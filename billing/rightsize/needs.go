@@ -22,7 +22,7 @@ type Evidence struct {
 	WorkingSetMiB int `json:"workingSetMiB" doc:"The most memory of any run that could not be taken away"`
 	UsualPeakMiB  int `json:"usualPeakMiB" doc:"Half of the runs had at most this peak"`
 
-	ThrottledPercent int    `json:"throttledPercent" doc:"Of the periods in which the runs had something to do"`
+	ThrottledPercent int    `json:"throttledPercent" doc:"Of the periods in which the runs had something to do; rounded up"`
 	OOMKills         uint64 `json:"oomKills"`
 }
 
@@ -44,7 +44,9 @@ func evidenceOf(runs []history.Run, permille int) Evidence {
 			continue
 		}
 		for step, n := range r.Use.Minutes {
-			minutes[step] += n
+			// More than it may use it does not: that is in the rounding, or in a reading over
+			// less than a period.
+			minutes[min(step, r.Shape.CPU/history.CPUStep)] += n
 			e.Minutes += n
 		}
 		periods, throttled = periods+r.Use.Periods, throttled+r.Use.ThrottledPeriods
@@ -59,7 +61,7 @@ func evidenceOf(runs []history.Run, permille int) Evidence {
 		e.UsualPeakMiB = mebibytes(peaks[(len(peaks)-1)/2])
 	}
 	if periods > 0 {
-		e.ThrottledPercent = int(throttled * 100 / periods)
+		e.ThrottledPercent = int((throttled*100 + periods - 1) / periods)
 	}
 	return e
 }

@@ -1,7 +1,6 @@
 package rightsize
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -9,15 +8,15 @@ import (
 	"berth/billing"
 	"berth/billing/estimate"
 	"berth/billing/history"
-	"berth/fault"
 	"berth/task"
 )
 
-// recommend looks at runs of one shape, of which there is at least one.
-func recommend(runs []history.Run, list billing.PriceList, q Request, now time.Time) (Recommendation, error) {
+// recommend looks at runs of one shape, of which there is at least one, that stopped since
+// a time or go on.
+func recommend(runs []history.Run, list billing.PriceList, q Request, since, now time.Time) (Recommendation, error) {
 	r := Recommendation{Shape: runs[0].Shape, Runs: len(runs), Reasons: []string{}, Because: []string{}, Options: []Option{}}
-	lengths := make(map[time.Duration]int64) // billed → how many runs
-	var ran time.Duration
+	measured := 0
+	var ran time.Duration // those that were measured
 	for _, run := range runs {
 		if run.Failed() {
 			r.Failed++
@@ -28,25 +27,25 @@ func recommend(runs []history.Run, list billing.PriceList, q Request, now time.T
 		if run.StoppedAt.After(r.To) {
 			r.To = run.StoppedAt
 		}
-		billed := billing.Billed(run.Metered())
-		lengths[billed]++
-		r.Seconds += int64(billed / time.Second)
-		ran += run.Rest
+		if run.Use != nil {
+			measured++
+			ran += run.Rest
+		}
+		r.Seconds += int64(billing.Billed(run.Metered()) / time.Second)
 	}
 	size := r.Shape.Size()
 	r.Evidence = evidenceOf(runs, percentiles[q.CPUPercentile])
 	r.Needs = needsOf(r.Evidence, size, q)
-	r.RunsPerMonth = monthly(runs, q, now)
 
 	best, enough, err := cheapest(r.Shape, r.Needs, list)
 	if err != nil {
 		return r, err
 	}
 	switch {
-	case r.Evidence.Minutes == 0 || len(runs) < enoughRuns && ran < enoughTime:
+	case r.Evidence.Minutes == 0 || measured < enoughRuns && ran < enoughTime:
 		r.Finding = Insufficient
-		r.Because = append(r.Because, fmt.Sprintf("%d runs of %s in all; %d runs, or %s of them, are enough to go by",
-			len(runs), ran.Round(time.Second), enoughRuns, enoughTime))
+		r.Because = append(r.Because, fmt.Sprintf("runs of which it is known what they used: %d, of %s in all; %d, or %d hours of them, are enough to go by",
+			measured, ran.Round(time.Second), enoughRuns, enoughTime/time.Hour))
 		best = size
 	case !enough:
 		r.Finding = Underprovisioned
@@ -67,10 +66,10 @@ func recommend(runs []history.Run, list billing.PriceList, q Request, now time.T
 	if r.Finding != Insufficient {
 		r.Reasons = append(r.Reasons, reasons(best, size, r.Needs)...)
 	}
-	if err := r.price(best, list, lengths); err != nil {
+	if err := r.price(best, list, paceOf(runs, q, since, now)); err != nil {
 		return r, err
 	}
-	r.trust(runs)
+	r.trust(runs, measured, ran)
 	return r, nil
 }
 
@@ -111,65 +110,6 @@ func reasons(best, size task.Size, n Needs) (all []string) {
 	return all
 }
 
-// hoursOfMonth is how long a month is (AWS Pricing Calculator).
-const hoursOfMonth = 730
-
-// monthly returns how many runs there are in a month: at the rate asked for, or at which
-// there were since the first of them began, but a day at least.
-func monthly(runs []history.Run, q Request, now time.Time) int64 {
-	if q.RunsPerDay > 0 {
-		return q.RunsPerDay * hoursOfMonth / 24
-	}
-	first := now
-	for _, r := range runs {
-		if began := r.StoppedAt.Add(-r.Metered()); began.Before(first) {
-			first = began
-		}
-	}
-	hours := max(int64(now.Sub(first)/time.Hour), 24)
-	return (int64(len(runs))*hoursOfMonth + hours/2) / hours
-}
-
-// price fills in what the runs cost at sizes, and what is saved by best.
-func (r *Recommendation) price(best task.Size, list billing.PriceList, lengths map[time.Duration]int64) error {
-	sizes := around(r.Shape.Size(), best)
-	var now, then billing.Money
-	for _, size := range sizes {
-		s := r.Shape
-		s.CPU, s.Memory = size.CPU, size.Memory
-		var sum billing.Money
-		for billed, n := range lengths {
-			one, err := estimate.Total(s, list, billed)
-			if err != nil {
-				return err
-			}
-			if one > 0 && n > (1<<62)/int64(one) || sum > 1<<62 {
-				return fault.New(fault.Invalid, "the sum is beyond 4.6 billion USD")
-			}
-			sum += one * billing.Money(n)
-		}
-		o := Option{CPU: size.CPU, Memory: size.Memory, Enough: r.Needs.fits(size), PerRun: sum / billing.Money(r.Runs)}
-		if o.PerRun > 0 && r.RunsPerMonth > (1<<62)/int64(o.PerRun) {
-			return fault.At("runsPerDay", "the sum is beyond 4.6 billion USD")
-		}
-		o.PerMonth = o.PerRun * billing.Money(r.RunsPerMonth)
-		r.Options = append(r.Options, o)
-		if size == r.Shape.Size() {
-			now = o.PerRun
-		}
-		if size == best {
-			then = o.PerRun
-		}
-	}
-	slices.SortStableFunc(r.Options, func(a, b Option) int { return cmp.Compare(a.PerRun, b.PerRun) })
-	r.SavingPerRun = now - then
-	r.SavingPerMonth = r.SavingPerRun * billing.Money(r.RunsPerMonth)
-	if now > 0 {
-		r.SavingPercent = int(r.SavingPerRun * 100 / now)
-	}
-	return nil
-}
-
 // around returns size, best, and the sizes of Fargate next to best: with less and more
 // memory, and the smallest with less and more CPU that have at least its memory.
 func around(size, best task.Size) []task.Size {
@@ -199,7 +139,7 @@ func around(size, best task.Size) []task.Size {
 }
 
 // trust says how far the runs can be gone by.
-func (r *Recommendation) trust(runs []history.Run) {
+func (r *Recommendation) trust(runs []history.Run, measured int, ran time.Duration) {
 	level := 2
 	doubt := func(less int, format string, args ...any) {
 		level -= less
@@ -218,15 +158,21 @@ func (r *Recommendation) trust(runs []history.Run) {
 		doubt(1, "%d of %d runs failed, and may have used less than they would have", r.Failed, r.Runs)
 	}
 	revisions := make(map[int]bool)
-	measured := 0
+	cut := 0 // short
 	for _, run := range runs {
 		revisions[run.Revision] = true
-		if run.Use != nil {
-			measured++
+		if run.Ran && !run.Completed() && run.StopCode != "" {
+			cut++
 		}
+	}
+	if 10*cut > r.Runs && ran < enoughTime { // Services are always stopped.
+		doubt(1, "%d of %d runs were stopped before they had come to their end, and may have used more after that", cut, r.Runs)
 	}
 	if 20*measured < 19*len(runs) {
 		doubt(1, "of %d of %d runs it is not known what they used", len(runs)-measured, len(runs))
+	}
+	if r.Failed == r.Runs {
+		doubt(0, "how long a run takes is not known: all of them failed")
 	}
 	if len(revisions) > 1 {
 		doubt(0, "the runs are of %d revisions", len(revisions))

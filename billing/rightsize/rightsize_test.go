@@ -42,7 +42,14 @@ func (r records) Families(_ context.Context, since time.Time) (all []string, err
 	return all, nil
 }
 
-func (r records) SoFar(context.Context, time.Time) ([]history.Run, error) { return r.live, nil }
+func (r records) SoFar(_ context.Context, family string, _ time.Time) (all []history.Run, err error) {
+	for _, run := range r.live {
+		if family == "" || run.Family == family {
+			all = append(all, run)
+		}
+	}
+	return all, nil
+}
 
 type list struct{}
 
@@ -84,18 +91,29 @@ func ran(n, cpu, memory, usedCPU, usedMemory int) []history.Run {
 
 func percent(n int) *int { return &n }
 
-func TestAdvise(t *testing.T) {
-	cost := func(s task.Size, seconds int64) billing.Money { // by hand: rates of us-east-1, each line rounded to a nano-dollar
-		part := func(units int, rate string) billing.Money {
-			r, _ := new(big.Rat).SetString(rate)
-			r.Mul(r, big.NewRat(int64(units)*seconds*1e9, 1024*3600))
-			text := r.FloatString(0)
-			var m billing.Money
-			fmt.Sscan(text, (*int64)(&m))
-			return m
-		}
-		return part(s.CPU, "0.04048") + part(s.Memory, "0.004445")
+// cost is what a run costs, by hand: rates of us-east-1, each line rounded to a nano-dollar.
+func cost(s task.Size, seconds int64) billing.Money {
+	part := func(units int, rate string) billing.Money {
+		r, _ := new(big.Rat).SetString(rate)
+		return rounded(r.Mul(r, big.NewRat(int64(units)*seconds*1e9, 1024*3600)))
 	}
+	return part(s.CPU, "0.04048") + part(s.Memory, "0.004445")
+}
+
+func rounded(r *big.Rat) (m billing.Money) {
+	fmt.Sscan(r.FloatString(0), (*int64)(&m))
+	return m
+}
+
+// times is m × n / d.
+func times(m billing.Money, n, d int64) billing.Money {
+	r := new(big.Rat).SetInt64(int64(m))
+	return rounded(r.Mul(r, big.NewRat(n, d)))
+}
+
+func near(a, b billing.Money) bool { return max(a-b, b-a) <= 1 }
+
+func TestAdvise(t *testing.T) {
 	for name, c := range map[string]struct {
 		runs      []history.Run
 		spoil     func(*history.Run)
@@ -118,6 +136,15 @@ func TestAdvise(t *testing.T) {
 			finding: rightsize.Optimized, suggested: task.Size{CPU: 256, Memory: 2048}, level: "MEDIUM"},
 		"no room asked for": {runs: ran(30, 512, 1024, 256, 512), request: rightsize.Request{CPUHeadroomPercent: percent(0), MemoryHeadroomPercent: percent(0)},
 			finding: rightsize.Overprovisioned, reasons: []string{rightsize.CPUOver, rightsize.MemoryOver}, suggested: task.Size{CPU: 256, Memory: 512}, level: "MEDIUM"},
+		"a little more than a twentieth throttled": {runs: ran(30, 256, 512, 64, 100), spoil: func(r *history.Run) { r.Use.ThrottledPeriods = 51 },
+			finding: rightsize.Underprovisioned, reasons: []string{rightsize.CPUUnder}, suggested: task.Size{CPU: 512, Memory: 1024}, level: "MEDIUM"},
+		"a twentieth throttled": {runs: ran(30, 256, 512, 64, 100), spoil: func(r *history.Run) { r.Use.ThrottledPeriods = 50 },
+			finding: rightsize.Optimized, suggested: task.Size{CPU: 256, Memory: 512}, level: "MEDIUM"},
+		"readings beyond the limit": {runs: ran(30, 256, 512, 352, 100), request: rightsize.Request{CPUHeadroomPercent: percent(0)},
+			finding: rightsize.Optimized, suggested: task.Size{CPU: 256, Memory: 512}, level: "MEDIUM"},
+		"stopped by others": {runs: ran(30, 256, 512, 64, 100), spoil: func(r *history.Run) { r.StopCode = "UserInitiated" },
+			finding: rightsize.Optimized, suggested: task.Size{CPU: 256, Memory: 512}, level: "LOW"},
+		"nothing measured":   {runs: ran(30, 1024, 4096, 16, 16), spoil: func(r *history.Run) { r.Use = nil }, finding: rightsize.Insufficient, level: "LOW"},
 		"too few":            {runs: ran(19, 1024, 4096, 16, 16), finding: rightsize.Insufficient, level: "LOW"},
 		"more than there is": {runs: ran(30, 32768, 249856, 32768, 100), finding: rightsize.Underprovisioned, reasons: []string{rightsize.CPUUnder}, level: "MEDIUM"},
 	} {
@@ -141,9 +168,10 @@ func TestAdvise(t *testing.T) {
 				t.Errorf("%s, %v, %v, %s: %v\n%+v", r.Finding, r.Reasons, got, r.Confidence, r.Because, r.Needs)
 			}
 			if c.suggested.CPU > 0 {
-				size := c.runs[0].Shape.Size()
-				if want := cost(size, 120) - cost(c.suggested, 120); r.SavingPerRun != want || r.SavingPerMonth != want*billing.Money(r.RunsPerMonth) {
-					t.Errorf("saves %s a run, want %s; %s a month of %d runs", r.SavingPerRun, want, r.SavingPerMonth, r.RunsPerMonth)
+				now, then := cost(c.runs[0].Shape.Size(), 120), cost(c.suggested, 120)
+				n := int64(len(c.runs)) // in a day
+				if r.SavingPerRun != now-then || !near(r.SavingPerMonth, times(now, n*730, 24)-times(then, n*730, 24)) || r.RunsPerMonth != (n*730+12)/24 {
+					t.Errorf("saves %s a run, want %s; %s a month of %d runs", r.SavingPerRun, now-then, r.SavingPerMonth, r.RunsPerMonth)
 				}
 			}
 		})
@@ -172,19 +200,66 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
-// Ensure that a service that runs counts, for as long as it has run.
+// Ensure that a service that runs counts for as long as it has run within the lookback,
+// beside jobs of the same family, and that its month is 730 hours however old it is.
 func TestLive(t *testing.T) {
-	service := ran(1, 1024, 4096, 192, 400)[0]
-	service.Family, service.StopCode, service.Rest, service.StoppedAt = "web", "", 10*24*time.Hour-2*time.Second, noon
-	service.Use.Minutes = map[int]int{12: 14000}
-	a := advised(t, records{live: []history.Run{service}}, rightsize.Request{})
-	r := a.Recommendations[0]
-	if r.Finding != rightsize.Overprovisioned || r.Suggested.Size() != (task.Size{CPU: 256, Memory: 512}) || r.Confidence != "HIGH" || r.RunsPerMonth != 3 {
-		t.Fatalf("%+v", r)
+	for _, c := range []struct {
+		days int64
+		jobs int
+		runs int64 // in a month
+	}{{10, 0, 3}, {13, 0, 2}, {45, 0, 2}, {300, 0, 2}, {300, 14 * 24, 732}} {
+		service := ran(1, 1024, 4096, 192, 400)[0]
+		service.StopCode, service.Rest, service.StoppedAt = "", time.Duration(c.days)*24*time.Hour-2*time.Second, noon
+		service.Use.Minutes = map[int]int{12: 14000}
+		jobs := ran(c.jobs, 1024, 4096, 192, 400)
+		for i := range jobs {
+			jobs[i].StoppedAt = noon.Add(-time.Duration(i) * time.Hour)
+		}
+		r := advised(t, records{live: []history.Run{service}, runs: jobs}, rightsize.Request{}).Recommendations[0]
+		then := task.Size{CPU: 256, Memory: 512}
+		if r.Finding != rightsize.Overprovisioned || r.Suggested.Size() != then || r.Confidence != "HIGH" || r.RunsPerMonth != c.runs {
+			t.Errorf("%d days: %+v", c.days, r)
+		}
+		want := billing.Money(730 * (40_480_000 + 4*4_445_000 - 40_480_000/4 - 4_445_000/2))
+		if c.jobs > 0 {
+			now := service.Shape.Size()
+			want += times(cost(now, 120)-cost(then, 120), 730, 1) // an hour each
+			if one := cost(now, 120) - cost(then, 120); r.SavingPerRun != one {
+				t.Errorf("a job saves %s, want %s", r.SavingPerRun, one)
+			}
+		}
+		if max(r.SavingPerMonth-want, want-r.SavingPerMonth) > 200 { // each job was rounded
+			t.Errorf("%d days, and %d jobs: saves %s a month, want %s", c.days, c.jobs, r.SavingPerMonth, want)
+		}
 	}
-	// 730 hours at either size, of which 720 are three runs of ten days.
-	if want := billing.Money(720 * (40_480_000 + 4*4_445_000 - 40_480_000/4 - 4_445_000/2)); r.SavingPerMonth < want-10 || r.SavingPerMonth > want+10 {
-		t.Errorf("saves %s a month, want %s", r.SavingPerMonth, want)
+}
+
+// Ensure that how long a run takes is not said by those that failed, and that a month costs
+// what they cost, too.
+func TestFailedRuns(t *testing.T) {
+	runs := ran(40, 1024, 4096, 192, 400)
+	for i := range 20 {
+		runs[i].ExitCode, runs[i].Rest = 1, 598*time.Second
+	}
+	size, then := task.Size{CPU: 1024, Memory: 4096}, task.Size{CPU: 256, Memory: 512}
+	saves := func(seconds int64) billing.Money { return cost(size, seconds) - cost(then, seconds) }
+	r := advised(t, records{runs: runs}, rightsize.Request{}).Recommendations[0]
+	if r.Failed != 20 || r.Confidence != "LOW" || r.SavingPerRun != saves(120) || !near(r.SavingPerMonth, times(20*(saves(120)+saves(600)), 730, 24)) {
+		t.Errorf("%+v", r)
+	}
+	r = advised(t, records{runs: runs}, rightsize.Request{RunsPerDay: 7}).Recommendations[0]
+	if r.RunsPerMonth != 213 || !near(r.SavingPerMonth, times(saves(120), 7*730, 24)) {
+		t.Errorf("7 runs a day: %+v", r)
+	}
+	if r = advised(t, records{runs: runs[:20]}, rightsize.Request{}).Recommendations[0]; r.SavingPerRun != saves(600) {
+		t.Errorf("all failed: %+v", r)
+	}
+	// Runs that never came to use anything say nothing of what is needed.
+	for i := range 39 {
+		runs[i].Ran, runs[i].Use = false, nil
+	}
+	if r = advised(t, records{runs: runs}, rightsize.Request{}).Recommendations[0]; r.Finding != rightsize.Insufficient || r.Suggested != nil {
+		t.Errorf("one run that was measured: %+v", r)
 	}
 }
 
@@ -221,7 +296,7 @@ func TestSuggestions(t *testing.T) {
 		slices.Sort(minutes)
 		nearest := func(permille int) int { return minutes[(len(minutes)*permille+999)/1000-1] }
 		if e := r.Evidence; e.CPU != nearest(995) || e.CPUP50 != nearest(500) || e.CPUP95 != nearest(950) || e.CPUMax != minutes[len(minutes)-1] ||
-			e.OOMKills != oom || e.ThrottledPercent != int(100*throttled/periods) {
+			e.OOMKills != oom || e.ThrottledPercent != int((100*throttled+periods-1)/periods) {
 			rt.Errorf("%+v, want %d, %d, %d", e, nearest(500), nearest(950), nearest(995))
 		}
 		if r.Suggested == nil {
@@ -239,7 +314,7 @@ func TestSuggestions(t *testing.T) {
 		if uint64(got.Memory)<<20 < peak || 100*nearest(995) > (100-room)*got.CPU {
 			rt.Errorf("%v, and %d CPU units and %d bytes were used", got, nearest(995), peak)
 		}
-		if oom > 0 && got.Memory <= size.Memory || throttled*100/periods > 5 && got.CPU <= size.CPU {
+		if oom > 0 && got.Memory <= size.Memory || throttled*100 > 5*periods && got.CPU <= size.CPU {
 			rt.Errorf("%v after a limit of %v was hit", got, size)
 		}
 		hour := func(s task.Size) int64 { return int64(s.CPU)*404_800_000 + int64(s.Memory)*44_450_000 }

@@ -77,7 +77,7 @@ type running struct {
 	now func() task.Instant
 }
 
-func (r running) SoFar(ctx context.Context, since time.Time) ([]history.Run, error) {
+func (r running) SoFar(ctx context.Context, family string, since time.Time) ([]history.Run, error) {
 	tasks, _, err := r.Unfinished(ctx)
 	if err != nil {
 		return nil, err
@@ -85,7 +85,7 @@ func (r running) SoFar(ctx context.Context, since time.Time) ([]history.Run, err
 	now := r.now()
 	var all []history.Run
 	for _, t := range tasks {
-		if t.LastStatus != task.Running {
+		if of, _, _ := task.ParseDefinitionRef(t.DefinitionARN); t.LastStatus != task.Running || family != "" && of != family {
 			continue
 		}
 		from := t.StartedAt
@@ -96,9 +96,7 @@ func (r running) SoFar(ctx context.Context, since time.Time) ([]history.Run, err
 		if err != nil {
 			return nil, err
 		}
-		if len(minutes) > 0 {
-			all = append(all, history.SoFar(t, minutes, t.Time(now)))
-		}
+		all = append(all, history.SoFar(t, minutes, t.Time(now)))
 	}
 	return all, nil
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"berth/billing/rightsize"
+	"berth/fault"
 	"berth/task"
 )
 
@@ -28,6 +29,9 @@ func (a *app) rightsizeCommand() *cobra.Command {
 		RunE: func(c *cobra.Command, args []string) error {
 			if len(args) > 0 {
 				r.TaskDefinition = args[0]
+			}
+			if r.LookbackDays == 0 { // The API would take it as left out.
+				return fault.At("lookbackDays", "must be from 1 to 400")
 			}
 			r.CPUHeadroomPercent, r.MemoryHeadroomPercent = &cpuRoom, &memoryRoom
 			advice, err := a.client().Rightsize(c.Context(), r)

@@ -37,4 +37,4 @@ func (r recorded) Families(context.Context, time.Time) ([]string, error) {
 	return all, nil
 }
 
-func (recorded) SoFar(context.Context, time.Time) ([]history.Run, error) { return nil, nil }
+func (recorded) SoFar(context.Context, string, time.Time) ([]history.Run, error) { return nil, nil }
