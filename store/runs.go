@@ -203,3 +203,40 @@ func scanRun(rows *sql.Rows) (r history.Run, err error) {
 	}
 	return r, nil
 }
+
+// UsedByMinute returns what a task has used since a time, as far as minutes of it were rolled
+// up and are kept; nil if none are. Of CPUNanos and the like only what grew in those.
+func (s *Store) UsedByMinute(ctx context.Context, id task.ID, since time.Time) (*history.Use, error) {
+	n, err := s.usageTask(ctx, id)
+	if err != nil || n == 0 {
+		return nil, err
+	}
+	first, _ := stepsBetween(since, time.Time{})
+	// One row for every so many CPU units and not for every minute, which takes an eighth of
+	// the time. A minute in which nothing was sampled is in none of history.Use.Minutes.
+	rows, err := s.reader().QueryContext(ctx, `SELECT iif(samples > 0 AND covered > 0, max((cpu * 1024 - 1) / (covered * 1000000 * ?) + 1, 1), 0) AS used, count(*),
+			sum(cpu), sum(periods), sum(throttled_periods), sum(oom_kills), max(memory_peak), max(working_set_peak)
+			FROM usage_rolls WHERE task = ? AND step = 60 AND at >= ? GROUP BY used`, history.CPUStep, n, first)
+	if err != nil {
+		return nil, fmt.Errorf("read minutes of task %s: %w", id, err)
+	}
+	defer rows.Close()
+	var all *history.Use
+	for rows.Next() {
+		var step, minutes int
+		var u history.Use
+		if err := rows.Scan(&step, &minutes, &u.CPUNanos, &u.Periods, &u.ThrottledPeriods, &u.OOMKills, &u.PeakBytes, &u.WorkingSetBytes); err != nil {
+			return nil, fmt.Errorf("scan minutes of task %s: %w", id, err)
+		}
+		if all == nil {
+			all = &history.Use{Minutes: make(map[int]int)}
+		}
+		if step > 0 {
+			all.Minutes[step] = minutes
+		}
+		all.CPUNanos, all.Periods, all.ThrottledPeriods = all.CPUNanos+u.CPUNanos, all.Periods+u.Periods, all.ThrottledPeriods+u.ThrottledPeriods
+		all.OOMKills += u.OOMKills
+		all.PeakBytes, all.WorkingSetBytes = max(all.PeakBytes, u.PeakBytes), max(all.WorkingSetBytes, u.WorkingSetBytes)
+	}
+	return all, rows.Err()
+}

@@ -2,9 +2,11 @@ package store_test
 
 import (
 	"fmt"
+	"reflect"
 	"testing"
 	"time"
 
+	"berth/billing"
 	"berth/billing/history"
 	"berth/fault"
 	"berth/store/storetest"
@@ -77,5 +79,47 @@ func TestRuns(t *testing.T) {
 	}
 	if _, err := s.Quote(ctx, id(1)); fault.KindOf(err) != fault.NotFound {
 		t.Errorf("an old estimate: %v", err)
+	}
+}
+
+// Ensure that what a task used minute by minute is that of its minutes since a time, each
+// to the next CPUStep.
+func TestUsedByMinute(t *testing.T) {
+	s, first := storetest.Open(t, t.TempDir()), time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
+	id := task.ID(fmt.Sprintf("%032x", 1))
+	if u, err := s.UsedByMinute(t.Context(), id, time.Time{}); u != nil || err != nil {
+		t.Errorf("of a task without minutes: %+v, %v", u, err)
+	}
+	up := billing.RollUp{Subject: billing.Subject{Task: id}, Upto: task.Sample{At: first.Add(time.Hour)}}
+	const unit = 60_000_000_000 / 1024 // nanoseconds of a CPU unit in a minute
+	for i, m := range []struct {
+		cpu     uint64
+		covered time.Duration
+		samples int64
+	}{
+		{900 * unit, time.Minute, 60}, // before what is asked about
+		{0, time.Minute, 60},
+		{16 * unit, time.Minute, 60},
+		{16*unit + 16, time.Minute, 60},
+		{256 * unit, 30 * time.Second, 30},
+		{512 * unit, time.Minute, 60},
+		{100 * unit, time.Minute, 0},
+		{0, 0, 0},
+	} {
+		up.Rolls = append(up.Rolls, billing.Roll{
+			At: first.Add(time.Duration(i) * time.Minute), Covered: m.covered, Samples: m.samples, CPUNanos: m.cpu,
+			Periods: 10, ThrottledPeriods: 2, OOMKills: uint64(i % 2), MemoryPeak: uint64(1000 - i), WorkingSetPeak: uint64(i),
+		})
+	}
+	if err := s.PutUsage(t.Context(), nil, []billing.RollUp{up}); err != nil {
+		t.Fatal(err)
+	}
+	got, err := s.UsedByMinute(t.Context(), id, first.Add(time.Minute))
+	want := &history.Use{
+		CPUNanos: 900*unit + 16, PeakBytes: 999, WorkingSetBytes: 7, Periods: 70, ThrottledPeriods: 14, OOMKills: 4,
+		Minutes: map[int]int{1: 2, 2: 1, 32: 2},
+	}
+	if err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("%+v, %v\nwant %+v", got, err, want)
 	}
 }

@@ -92,24 +92,12 @@ func Of(t task.Task, samples []task.Sample) Run {
 	return r
 }
 
-// SoFar returns the record of t, which runs, as if it stopped at a time; minutes is what it
-// used minute by minute, none if that is not known yet.
-func SoFar(t task.Task, minutes []billing.Roll, at time.Time) Run {
+// SoFar returns the record of t, which runs, as if it stopped at a time; u is what it has
+// used, nil if that is not known yet.
+func SoFar(t task.Task, u *Use, at time.Time) Run {
 	t.StoppedAt = at
 	r := Of(t, nil)
-	r.Use = nil
-	if len(minutes) > 0 {
-		r.Use = &Use{Minutes: make(map[int]int)}
-	}
-	for _, m := range minutes {
-		u := r.Use
-		u.CPUNanos, u.Periods, u.ThrottledPeriods = u.CPUNanos+m.CPUNanos, u.Periods+m.Periods, u.ThrottledPeriods+m.ThrottledPeriods
-		u.OOMKills += m.OOMKills
-		u.PeakBytes, u.WorkingSetBytes = max(u.PeakBytes, m.MemoryPeak), max(u.WorkingSetBytes, m.WorkingSetPeak)
-		if m.Samples > 0 && m.Covered > 0 {
-			u.Minutes[step(m.CPUNanos, m.Covered)]++
-		}
-	}
+	r.Use = u
 	return r
 }
 

@@ -67,8 +67,9 @@ const (
 
 var percentiles = map[string]int{"90": 900, "95": 950, "99": 990, "99.5": 995, "100": 1000}
 
-// How many of the latest runs of a family are looked at: alone, and among others.
-const mostRuns, mostOfEach = 20_000, 2_000
+// mostRuns is how many of the latest runs are looked at: of one family, or of all, of each as
+// many but leastRuns at least.
+const mostRuns, leastRuns = 20_000, 5 * enoughRuns
 
 // What is enough to go by (billing.md 3.4): so many runs, or hours of them.
 const enoughRuns, enoughTime = 20, 24 * time.Hour
@@ -160,13 +161,13 @@ func (a *Advisor) Advise(ctx context.Context, r Request) (Advice, error) {
 	}
 	families, most := []string{family}, mostRuns
 	if family == "" {
-		most = mostOfEach
 		if families, err = a.Runs.Families(ctx, out.From); err != nil {
 			return Advice{}, err
 		}
 		families = slices.AppendSeq(families, maps.Keys(live))
 		slices.Sort(families)
 		families = slices.Compact(families)
+		most = max(mostRuns/max(len(families), 1), leastRuns)
 	}
 	for _, f := range families {
 		runs, err := a.Runs.Runs(ctx, history.Query{Family: f, Revision: revision, Since: out.From, Limit: most})

@@ -88,15 +88,11 @@ func (r running) SoFar(ctx context.Context, family string, since time.Time) ([]h
 		if of, _, _ := task.ParseDefinitionRef(t.DefinitionARN); t.LastStatus != task.Running || family != "" && of != family {
 			continue
 		}
-		from := t.StartedAt
-		if from.Before(since) {
-			from = since
-		}
-		minutes, err := r.Rolls(ctx, t.ID, time.Minute, from, time.Time{}, 0)
+		used, err := r.UsedByMinute(ctx, t.ID, since)
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, history.SoFar(t, minutes, t.Time(now)))
+		all = append(all, history.SoFar(t, used, t.Time(now)))
 	}
 	return all, nil
 }
