@@ -48,7 +48,7 @@ func New(c Config) *Advisor { return &Advisor{c} }
 type Request struct {
 	TaskDefinition string `json:"taskDefinition,omitempty" doc:"family, or family:revision; every family that has run if left out"`
 
-	LookbackDays          int    `json:"lookbackDays,omitempty" minimum:"1" maximum:"400" doc:"14 if left out"`
+	LookbackDays          *int   `json:"lookbackDays,omitempty" minimum:"1" maximum:"400" doc:"14 if left out"`
 	CPUPercentile         string `json:"cpuPercentile,omitempty" enum:"90,95,99,99.5,100" doc:"Of the minutes, how many percent must have enough CPU; 99.5 if left out"`
 	CPUHeadroomPercent    *int   `json:"cpuHeadroomPercent,omitempty" minimum:"0" maximum:"90" doc:"Of the suggested CPU, how much is to stay free; 20 if left out"`
 	MemoryHeadroomPercent *int   `json:"memoryHeadroomPercent,omitempty" minimum:"0" maximum:"90" doc:"Of the suggested memory, how much is to stay free; 20 if left out"`
@@ -153,7 +153,7 @@ func (a *Advisor) Advise(ctx context.Context, r Request) (Advice, error) {
 		return Advice{}, err
 	}
 	out := Advice{
-		From: now.AddDate(0, 0, -r.LookbackDays).UTC(), To: now.UTC(), Currency: "USD", PriceList: list.ID, Request: r, Recommendations: []Recommendation{},
+		From: now.AddDate(0, 0, -*r.LookbackDays).UTC(), To: now.UTC(), Currency: "USD", PriceList: list.ID, Request: r, Recommendations: []Recommendation{},
 	}
 	live, err := a.live(ctx, out.From, family, revision)
 	if err != nil {
@@ -177,7 +177,7 @@ func (a *Advisor) Advise(ctx context.Context, r Request) (Advice, error) {
 		truncated := len(runs) == most
 		runs = append(live[f], runs...)
 		if len(runs) == 0 && family != "" {
-			return Advice{}, fault.New(fault.NotFound, "no task of %s has run in the last %d days", r.TaskDefinition, r.LookbackDays)
+			return Advice{}, fault.New(fault.NotFound, "no task of %s has run in the last %d days", r.TaskDefinition, *r.LookbackDays)
 		}
 		for _, group := range byShape(runs) {
 			rec, err := recommend(group, list, r, out.From, now)
@@ -222,16 +222,12 @@ func (r *Request) fill() (family string, revision int, err error) {
 			return "", 0, fault.At("taskDefinition", "%s", fault.Message(err))
 		}
 	}
-	r.LookbackDays, r.CPUPercentile = cmp.Or(r.LookbackDays, lookback), cmp.Or(r.CPUPercentile, "99.5")
-	for _, h := range []**int{&r.CPUHeadroomPercent, &r.MemoryHeadroomPercent} {
-		if *h == nil {
-			percent := room
-			*h = &percent
-		}
-	}
+	r.LookbackDays = cmp.Or(r.LookbackDays, new(lookback))
+	r.CPUHeadroomPercent, r.MemoryHeadroomPercent = cmp.Or(r.CPUHeadroomPercent, new(room)), cmp.Or(r.MemoryHeadroomPercent, new(room))
+	r.CPUPercentile = cmp.Or(r.CPUPercentile, "99.5")
 	_, known := percentiles[r.CPUPercentile]
 	switch {
-	case r.LookbackDays < 1 || r.LookbackDays > maxLookback:
+	case *r.LookbackDays < 1 || *r.LookbackDays > maxLookback:
 		err = fault.At("lookbackDays", "must be from 1 to %d", maxLookback)
 	case !known:
 		err = fault.At("cpuPercentile", "%q is not one of 90, 95, 99, 99.5, 100", r.CPUPercentile)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/big"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -89,7 +90,7 @@ func ran(n, cpu, memory, usedCPU, usedMemory int) []history.Run {
 	return all
 }
 
-func percent(n int) *int { return &n }
+func given(n int) *int { return &n }
 
 // cost is what a run costs, by hand: rates of us-east-1, each line rounded to a nano-dollar.
 func cost(s task.Size, seconds int64) billing.Money {
@@ -134,13 +135,13 @@ func TestAdvise(t *testing.T) {
 			finding: rightsize.Underprovisioned, reasons: []string{rightsize.MemoryUnder}, suggested: task.Size{CPU: 1024, Memory: 3072}, level: "LOW"},
 		"page cache is not given away": {runs: ran(30, 256, 2048, 64, 300), spoil: func(r *history.Run) { r.Use.PeakBytes = 1500 << 20 },
 			finding: rightsize.Optimized, suggested: task.Size{CPU: 256, Memory: 2048}, level: "MEDIUM"},
-		"no room asked for": {runs: ran(30, 512, 1024, 256, 512), request: rightsize.Request{CPUHeadroomPercent: percent(0), MemoryHeadroomPercent: percent(0)},
+		"no room asked for": {runs: ran(30, 512, 1024, 256, 512), request: rightsize.Request{CPUHeadroomPercent: given(0), MemoryHeadroomPercent: given(0)},
 			finding: rightsize.Overprovisioned, reasons: []string{rightsize.CPUOver, rightsize.MemoryOver}, suggested: task.Size{CPU: 256, Memory: 512}, level: "MEDIUM"},
 		"a little more than a twentieth throttled": {runs: ran(30, 256, 512, 64, 100), spoil: func(r *history.Run) { r.Use.ThrottledPeriods = 51 },
 			finding: rightsize.Underprovisioned, reasons: []string{rightsize.CPUUnder}, suggested: task.Size{CPU: 512, Memory: 1024}, level: "MEDIUM"},
 		"a twentieth throttled": {runs: ran(30, 256, 512, 64, 100), spoil: func(r *history.Run) { r.Use.ThrottledPeriods = 50 },
 			finding: rightsize.Optimized, suggested: task.Size{CPU: 256, Memory: 512}, level: "MEDIUM"},
-		"readings beyond the limit": {runs: ran(30, 256, 512, 352, 100), request: rightsize.Request{CPUHeadroomPercent: percent(0)},
+		"readings beyond the limit": {runs: ran(30, 256, 512, 352, 100), request: rightsize.Request{CPUHeadroomPercent: given(0)},
 			finding: rightsize.Optimized, suggested: task.Size{CPU: 256, Memory: 512}, level: "MEDIUM"},
 		"stopped by others": {runs: ran(30, 256, 512, 64, 100), spoil: func(r *history.Run) { r.StopCode = "UserInitiated" },
 			finding: rightsize.Optimized, suggested: task.Size{CPU: 256, Memory: 512}, level: "LOW"},
@@ -180,15 +181,16 @@ func TestAdvise(t *testing.T) {
 
 func TestRefusals(t *testing.T) {
 	for field, q := range map[string]rightsize.Request{
-		"lookbackDays":          {LookbackDays: 401},
+		"lookbackDays":          {LookbackDays: given(401)},
 		"cpuPercentile":         {CPUPercentile: "98"},
-		"cpuHeadroomPercent":    {CPUHeadroomPercent: percent(91)},
-		"memoryHeadroomPercent": {MemoryHeadroomPercent: percent(-1)},
+		"cpuHeadroomPercent":    {CPUHeadroomPercent: given(91)},
+		"memoryHeadroomPercent": {MemoryHeadroomPercent: given(-1)},
 		"runsPerDay":            {RunsPerDay: -1},
+		"lookbackDays ":         {LookbackDays: given(0)},
 		"region":                {Region: "nowhere"},
 		"taskDefinition":        {TaskDefinition: "a b"},
 	} {
-		if _, err := advise(records{}, q); fault.KindOf(err) != fault.Invalid || fault.FieldOf(err) != field {
+		if _, err := advise(records{}, q); fault.KindOf(err) != fault.Invalid || fault.FieldOf(err) != strings.TrimSpace(field) {
 			t.Errorf("%s: %v at %q", field, err, fault.FieldOf(err))
 		}
 	}
@@ -337,6 +339,6 @@ func BenchmarkAdvise(b *testing.B) {
 		runs[i].Rest += time.Duration(i) * time.Millisecond
 	}
 	for b.Loop() {
-		advised(b, records{runs: runs}, rightsize.Request{TaskDefinition: "job", LookbackDays: 400})
+		advised(b, records{runs: runs}, rightsize.Request{TaskDefinition: "job", LookbackDays: given(400)})
 	}
 }

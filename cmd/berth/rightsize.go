@@ -9,13 +9,12 @@ import (
 	"github.com/spf13/cobra"
 
 	"berth/billing/rightsize"
-	"berth/fault"
 	"berth/task"
 )
 
 func (a *app) rightsizeCommand() *cobra.Command {
 	var r rightsize.Request
-	var cpuRoom, memoryRoom int
+	var days, cpuRoom, memoryRoom int
 	c := &cobra.Command{
 		Use:   "rightsize [FAMILY[:REVISION]]",
 		Short: "Find the cheapest size that tasks need, by what their runs used",
@@ -30,10 +29,7 @@ func (a *app) rightsizeCommand() *cobra.Command {
 			if len(args) > 0 {
 				r.TaskDefinition = args[0]
 			}
-			if r.LookbackDays == 0 { // The API would take it as left out.
-				return fault.At("lookbackDays", "must be from 1 to 400")
-			}
-			r.CPUHeadroomPercent, r.MemoryHeadroomPercent = &cpuRoom, &memoryRoom
+			r.LookbackDays, r.CPUHeadroomPercent, r.MemoryHeadroomPercent = &days, &cpuRoom, &memoryRoom
 			advice, err := a.client().Rightsize(c.Context(), r)
 			if err != nil {
 				return err
@@ -42,7 +38,7 @@ func (a *app) rightsizeCommand() *cobra.Command {
 		},
 	}
 	f := c.Flags()
-	f.IntVar(&r.LookbackDays, "lookback", 14, "how many `days` to look back, up to 400")
+	f.IntVar(&days, "lookback", 14, "how many `days` to look back, up to 400")
 	f.StringVar(&r.CPUPercentile, "cpu-percentile", "99.5", "how many `percent` of the minutes must have enough CPU: 90, 95, 99, 99.5 or 100")
 	f.IntVar(&cpuRoom, "cpu-headroom", 20, "how many `percent` of the CPU are to stay free")
 	f.IntVar(&memoryRoom, "memory-headroom", 20, "how many `percent` of the memory are to stay free")

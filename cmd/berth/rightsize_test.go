@@ -110,7 +110,7 @@ func TestRightsize(t *testing.T) {
 	}
 
 	for field, r := range map[string]rightsize.Request{
-		"lookbackDays": {LookbackDays: 500}, "runsPerDay": {RunsPerDay: -1}, "taskDefinition": {TaskDefinition: "a b"}, "cpuPercentile": {CPUPercentile: "12"},
+		"lookbackDays": {LookbackDays: new(int)}, "runsPerDay": {RunsPerDay: -1}, "taskDefinition": {TaskDefinition: "a b"}, "cpuPercentile": {CPUPercentile: "12"},
 	} {
 		if _, err := api.Rightsize(ctx, r); fault.KindOf(err) != fault.Invalid || !strings.Contains(fault.FieldOf(err)+fault.Message(err), field) {
 			t.Errorf("%s: %v", field, err)
