@@ -162,6 +162,26 @@ func TestScale(t *testing.T) {
 	})
 }
 
+// Ensure what never varied has a spread all the same: a tenth of what it costs, or of what
+// it costs on average if it costs nothing at such hours.
+func TestSlack(t *testing.T) {
+	for name, tt := range map[string]struct {
+		f        func(h int) float64
+		n        int
+		expected billing.Money
+		score    float64
+	}{
+		"always the same":     {func(h int) float64 { return map[bool]float64{true: 7, false: 5}[h == 700] }, 700, 5e9, 4},
+		"at other hours only": {func(h int) float64 { return map[bool]float64{true: 8, false: 0}[h%2 == 1 || h == 700] }, 700, 0, 6710.0 / 336}, // of 671 hours, 336
+		"cold start":          {func(h int) float64 { return map[bool]float64{true: 10, false: 5}[h == 30] }, 30, 5e9, 10},
+	} {
+		v, ok := Judge(dollars(tt.n+1, tt.f), tt.n)
+		if !ok || v.Expected != tt.expected || math.Abs(v.Score-tt.score) > 1e-9 {
+			t.Errorf("%s: %+v, want %s and a score of %v", name, v, tt.expected, tt.score)
+		}
+	}
+}
+
 // Ensure each rule alone keeps an hour from being told, at its border too.
 func TestRules(t *testing.T) {
 	r := Rules{Score: 4, Impact: 1e9, Percent: 40}

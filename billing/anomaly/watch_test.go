@@ -180,6 +180,31 @@ func TestWatch(t *testing.T) {
 	})
 }
 
+// Ensure an hour that ends just after the server began is not looked at before it has settled.
+func TestSettle(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now().UTC().Truncate(time.Hour)
+		time.Sleep(start.Add(55 * time.Minute).Sub(time.Now()))
+		b := newBook()
+		b.mu.Lock()
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- watch(b).Run(ctx) }()
+		b.sleep(Settle + time.Minute)
+		if !b.until.Equal(start) {
+			t.Errorf("six minutes after the hour it has looked until %s", b.until)
+		}
+		b.sleep(Settle)
+		if !b.until.Equal(start.Add(time.Hour)) {
+			t.Errorf("sixteen minutes after the hour it has looked until %s", b.until)
+		}
+		cancel()
+		b.sleep(0)
+		b.mu.Unlock()
+		<-done
+	})
+}
+
 // Ensure no more than four weeks are looked at, and the first time only the last hour.
 func TestLookBack(t *testing.T) {
 	now := time.Date(2026, 11, 28, 12, 30, 0, 0, time.UTC)
