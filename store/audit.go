@@ -6,6 +6,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"slices"
 
 	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/sync/errgroup"
@@ -39,10 +40,12 @@ type audit struct {
 	signed   *rawRows // checkpoints
 	next     *checkpointRow
 	tiles    int64
-	sides    chan []expected
+	sides    chan sent
 	notes    chan []checkpointRow
 	unsent   []expected
 	unopened []checkpointRow
+	costs    *costAudit
+	last     *payer // whose cursor was read last
 }
 
 type cursorKey struct {
@@ -59,16 +62,25 @@ type priceKey struct {
 // before their turn.
 type progress struct {
 	stored billing.Cursor
+	payer  *payer
 	replay *billing.Replay
 	early  map[int64]billing.Entry // by Seq
 }
 
-// expected is the postings that an entry must have.
+// expected is the postings that an entry must have, and the facts it counts for.
 type expected struct {
 	n       int64
+	facts   int64
 	entry   billing.Entry
 	amounts [billing.Sides]int64
 	posted  [billing.Sides]bool
+}
+
+// sent is what goes to the goroutine that reads postings: entries, and the sums of
+// their hours, which come before them.
+type sent struct {
+	entries []expected
+	hours   []hourRow
 }
 
 // at is a BadRow among entries, so that of two the first can be told.
@@ -90,7 +102,7 @@ func bad(table string, row any, format string, args ...any) error {
 // report returns what was found.
 func (a *audit) report(bad *billing.BadRow) billing.Audit {
 	out := billing.Audit{OK: bad == nil, Bad: bad, Entries: a.frontier.Size(), Root: a.frontier.Root().String(), Checkpoint: a.newest}
-	for _, table := range ledgerTables {
+	for _, table := range slices.Concat(ledgerTables, costTables) {
 		out.Rows = append(out.Rows, billing.TableRows{Table: table, Rows: a.rows[table]})
 	}
 	return out
@@ -162,7 +174,7 @@ func (a *audit) readAccounts(ctx context.Context) (map[account]int64, error) {
 // verifyRows verifies all that follows from entries.
 func (a *audit) verifyRows(ctx context.Context, accounts map[account]int64) (err error) {
 	a.waiting, a.prices, a.known = make(map[cursorKey]*progress), make(map[priceKey]billing.Rate), make(map[priceKey]bool)
-	a.sides, a.notes = make(chan []expected, 4), make(chan []checkpointRow, 4)
+	a.sides, a.notes = make(chan sent, 4), make(chan []checkpointRow, 4)
 	if a.cursors, err = query(ctx, a.q, `SELECT `+cursorColumns+` FROM meter_cursors ORDER BY task, sku`); err != nil {
 		return err
 	}
@@ -172,6 +184,11 @@ func (a *audit) verifyRows(ctx context.Context, accounts map[account]int64) (err
 	}
 	defer a.signed.close()
 	if err := a.nextCheckpoint(); err != nil {
+		return err
+	}
+	a.costs = &costAudit{q: a.q, rows: a.rows}
+	defer a.costs.close()
+	if err := a.costs.open(ctx); err != nil {
 		return err
 	}
 
@@ -196,7 +213,13 @@ func (a *audit) verifyRows(ctx context.Context, accounts map[account]int64) (err
 	if err := a.verifyPeriods(); err != nil {
 		return err
 	}
-	return a.verifyEnd(ctx)
+	if err := a.verifyEnd(ctx); err != nil {
+		return err
+	}
+	if err := p.sums.left(); err != nil {
+		return err
+	}
+	return a.costs.verifyEnd(ctx)
 }
 
 // first returns the errors that are not nil, that about the first entry first.
@@ -220,8 +243,8 @@ const batch = 512
 // there will be no more.
 func (a *audit) send(last bool) {
 	if len(a.unsent) >= batch || last {
-		a.sides <- a.unsent
-		a.unsent = make([]expected, 0, batch)
+		a.sides <- sent{a.unsent, a.costs.unsummed}
+		a.unsent, a.costs.unsummed = make([]expected, 0, batch), nil
 	}
 	if len(a.unopened) >= batch || last {
 		a.notes <- a.unopened
@@ -299,6 +322,16 @@ func (a *audit) verifyEntry(ctx context.Context, n int64, e billing.Entry, hash 
 		return err
 	}
 	x := expected{n: n, entry: e}
+	var payer *payer
+	if p != nil {
+		payer = p.payer
+	}
+	if x.facts, err = a.costs.factsOf(ctx, n, e, payer); err != nil {
+		return err
+	}
+	if err := a.costs.readHours(e.Booked.Unix() / 3600); err != nil {
+		return err
+	}
 	x.amounts, x.posted = e.Amounts()
 	a.unsent = append(a.unsent, x)
 	return a.verifyCheckpoint()
@@ -349,7 +382,12 @@ func (a *audit) readCursor() (bool, error) {
 	if a.cursors.wrong != nil {
 		return false, bad("meter_cursors", string(c.Task)+" "+string(c.SKU), "%v", a.cursors.wrong)
 	}
-	a.waiting[cursorKey{c.Task, c.SKU}] = &progress{stored: c, replay: billing.NewReplay(c)}
+	if a.last == nil || a.last.task != c.Task {
+		if a.last, err = a.costs.payerOf(c.Task); err != nil {
+			return false, err
+		}
+	}
+	a.waiting[cursorKey{c.Task, c.SKU}] = &progress{stored: c, payer: a.last, replay: billing.NewReplay(c)}
 	a.rows["meter_cursors"]++
 	return true, nil
 }

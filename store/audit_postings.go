@@ -9,20 +9,21 @@ import (
 	"berth/billing"
 )
 
-// postings verifies the postings against what entries call for.
+// postings verifies the postings, and the sums of costs, against what entries call for.
 type postings struct {
 	db       *sql.DB
 	size     int64
 	accounts map[account]int64
-	sides    <-chan []expected
+	sides    <-chan sent
 	numbers  map[sidesKey]*[billing.Sides]int64
 	used     map[int64]bool
+	sums     sums
 	rows     int64
 }
 
 // run reads what is expected to the end, whatever it finds.
 func (p *postings) run(ctx context.Context) (err error) {
-	p.numbers, p.used = make(map[sidesKey]*[billing.Sides]int64), make(map[int64]bool)
+	p.numbers, p.used, p.sums = make(map[sidesKey]*[billing.Sides]int64), make(map[int64]bool), make(sums)
 	defer func() {
 		for range p.sides {
 		}
@@ -34,12 +35,17 @@ func (p *postings) run(ctx context.Context) (err error) {
 		}
 		defer r.close()
 		more, err := r.next()
-		for xs := range p.sides {
-			for i := range xs {
-				for more && err == nil && r.number(0) < xs[i].n {
+		for sent := range p.sides {
+			p.sums.add(sent.hours)
+			for i := range sent.entries {
+				x := &sent.entries[i]
+				for more && err == nil && r.number(0) < x.n {
 					return bad("ledger_postings", fmt.Sprint(r.number(0), " ", r.number(1)), "there is no such entry")
 				}
-				if more, err = p.verify(r, more, err, &xs[i]); err != nil {
+				if more, err = p.verify(r, more, err, x); err != nil {
+					return err
+				}
+				if err := p.sums.less(x); err != nil {
 					return err
 				}
 			}

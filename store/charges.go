@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"iter"
 	"time"
@@ -113,57 +112,4 @@ func readFacts(ctx context.Context, q querier, id int64) (*billing.Facts, error)
 		f.Tags = append(f.Tags, task.Tag{Key: p[0], Value: p[1]})
 	}
 	return &f, nil
-}
-
-// costRules are what must be true of the sums of costs; each query returns the
-// first row that breaks it.
-var costRules = []struct{ rule, query string }{
-	{"the sums by hour are those of the ledger", compareCosts("cost_hours", "hour", `SELECT booked_at / 3600000000000 AS hour, `+factsAt+` AS facts, sku,
-		1 AS entries, amount, units / 1000000000 AS units, units % 1000000000 AS units_ns,
-		coalesce(used, 0) / 1000000000 AS used, coalesce(used, 0) % 1000000000 AS used_ns FROM ledger_entries e`)},
-	{"the sums by day are those by hour", compareCosts("cost_days", "day",
-		`SELECT hour / 24 AS day, facts, sku, entries, amount, units, units_ns, used, used_ns FROM cost_hours`)},
-	{"tags are found by what they are", `SELECT 'facts ' || f.id FROM cost_facts f WHERE (SELECT count(*) FROM cost_tags t WHERE t.facts = f.id) <> json_array_length(f.tags)
-		OR EXISTS (SELECT 1 FROM json_each(f.tags) j WHERE NOT EXISTS (SELECT 1 FROM cost_tags t
-			WHERE t.facts = f.id AND t.key = j.value ->> 0 AND t.value = j.value ->> 1)) LIMIT 1`},
-}
-
-// compareCosts writes the query for the first row of a table that is not the sum
-// of what it must be.
-func compareCosts(table, step, from string) string {
-	return `SELECT '` + table + ` ' || coalesce(w.` + step + `, h.` + step + `) || ', facts ' || coalesce(w.facts, h.facts, 'unknown') || ', ' || coalesce(w.sku, h.sku) FROM
-		(SELECT ` + step + `, facts, sku, sum(entries) AS entries, sum(amount) AS amount, sum(units) AS units, sum(units_ns) AS units_ns,
-			sum(used) AS used, sum(used_ns) AS used_ns FROM (` + from + `) GROUP BY ` + step + `, facts, sku) w
-		FULL JOIN ` + table + ` h ON h.` + step + ` = w.` + step + ` AND h.facts = w.facts AND h.sku = w.sku
-		WHERE w.entries IS NOT h.entries OR w.amount IS NOT h.amount OR w.units IS NOT h.units OR w.units_ns IS NOT h.units_ns
-			OR w.used IS NOT h.used OR w.used_ns IS NOT h.used_ns LIMIT 1`
-}
-
-// VerifyCosts works the sums of costs out again from the ledger and names the
-// first row that is not what it must be. What the facts of a task are cannot be
-// worked out again: its row is gone when it is forgotten, and the ledger's hashes
-// are not over them.
-func (s *Store) VerifyCosts(ctx context.Context) error {
-	tx, err := s.reader().BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
-	if err != nil {
-		return fmt.Errorf("begin: %w", err)
-	}
-	defer tx.Rollback()
-	return verifyCosts(ctx, tx)
-}
-
-// verifyCosts is VerifyCosts within a snapshot.
-func verifyCosts(ctx context.Context, tx *sql.Tx) error {
-	for _, r := range costRules {
-		var culprit string
-		err := tx.QueryRowContext(ctx, r.query).Scan(&culprit)
-		switch {
-		case errors.Is(err, sql.ErrNoRows):
-		case err != nil:
-			return fmt.Errorf("check that %s: %w", r.rule, err)
-		default:
-			return fmt.Errorf("not true that %s: %s", r.rule, culprit)
-		}
-	}
-	return nil
 }

@@ -71,22 +71,6 @@ func BenchmarkCosts(b *testing.B) {
 	}
 }
 
-// BenchmarkVerifyCosts works all sums of that ledger out again.
-func BenchmarkVerifyCosts(b *testing.B) {
-	dir := *costDir
-	if dir == "" {
-		dir = b.TempDir()
-	}
-	fillLedger(b, dir, *costRows)
-	s := storetest.Open(b, dir)
-	for b.Loop() {
-		if err := s.VerifyCosts(context.Background()); err != nil {
-			b.Fatal(err)
-		}
-	}
-	b.ReportMetric(float64(*costRows)*float64(b.N)/b.Elapsed().Seconds(), "rows/s")
-}
-
 // fillLedger makes a database with a ledger, unless it is there, and returns when
 // the ledger begins. It writes entries and their sums by SQL, since posting them
 // would take an hour: no postings and hashes are there, and nothing can be proved.

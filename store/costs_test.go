@@ -95,8 +95,8 @@ func TestCosts(t *testing.T) {
 				}
 			})
 		}
-		if err := s.VerifyCosts(ctx); err != nil {
-			rt.Fatal(err)
+		if a, err := s.VerifyLedger(ctx, nil); err != nil || !a.OK {
+			rt.Fatal(a.Bad, err)
 		}
 		for range 8 {
 			q := billing.CostQuery{
@@ -205,8 +205,8 @@ func TestCostsForged(t *testing.T) {
 		t.Fatal(err)
 	}
 	spend(t, s, tk, []time.Duration{30 * time.Hour}, func() {})
-	if err := s.VerifyCosts(ctx); err != nil {
-		t.Fatal(err)
+	if a, err := s.VerifyLedger(ctx, nil); err != nil || !a.OK {
+		t.Fatal(a.Bad, err)
 	}
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
@@ -221,26 +221,48 @@ func TestCostsForged(t *testing.T) {
 			t.Errorf("%s: the database allowed it", q)
 		}
 	}
+	made := func(trigger string) (text string) {
+		t.Helper()
+		if err := db.QueryRow(`SELECT sql FROM sqlite_schema WHERE name = ?`, trigger).Scan(&text); err != nil {
+			t.Fatal(err)
+		}
+		return text
+	}
 	hour := costEpoch.Unix() / 3600
 	for _, c := range []struct{ change, undo, culprit string }{
-		{fmt.Sprintf(`UPDATE cost_hours SET amount = amount + 1 WHERE hour = %d AND sku LIKE '%%vCPU%%'`, hour+3), `UPDATE cost_hours SET amount = amount - 1 WHERE hour = ` + fmt.Sprint(hour+3) + ` AND sku LIKE '%vCPU%'`, fmt.Sprintf("cost_hours %d", hour+3)},
-		{`UPDATE cost_hours SET used_ns = 1 WHERE hour = ` + fmt.Sprint(hour), `UPDATE cost_hours SET used_ns = 0 WHERE hour = ` + fmt.Sprint(hour), fmt.Sprintf("cost_hours %d", hour)},
-		{`UPDATE cost_days SET entries = entries + 1 WHERE day = ` + fmt.Sprint(hour/24), `UPDATE cost_days SET entries = entries - 1 WHERE day = ` + fmt.Sprint(hour/24), fmt.Sprintf("cost_days %d", hour/24)},
-		{`INSERT INTO cost_tags VALUES (1, 'more', '')`, `DROP TRIGGER cost_tags_no_delete; DELETE FROM cost_tags WHERE key = 'more'`, "facts 1"},
+		{fmt.Sprintf(`UPDATE cost_hours SET amount = amount + 1 WHERE hour = %d AND sku LIKE '%%vCPU%%'`, hour+3),
+			`UPDATE cost_hours SET amount = amount - 1 WHERE hour = ` + fmt.Sprint(hour+3) + ` AND sku LIKE '%vCPU%'`,
+			fmt.Sprintf("cost_hours %d 1 %s: it is not the sum", hour+3, billing.VCPU)},
+		{`UPDATE cost_hours SET used_ns = 1 WHERE hour = ` + fmt.Sprint(hour), `UPDATE cost_hours SET used_ns = 0 WHERE hour = ` + fmt.Sprint(hour),
+			fmt.Sprintf("cost_hours %d 1 ", hour)},
+		{`UPDATE cost_hours SET entries = entries + 1 WHERE hour = ` + fmt.Sprint(hour), `UPDATE cost_hours SET entries = entries - 1 WHERE hour = ` + fmt.Sprint(hour),
+			"it counts 1 entries more"},
+		{`INSERT INTO cost_hours SELECT hour + 100, facts, sku, entries, amount, units, units_ns, used, used_ns FROM cost_hours LIMIT 1`,
+			`DELETE FROM cost_hours WHERE hour >= ` + fmt.Sprint(hour+100), "nothing is booked in it"},
+		{`UPDATE cost_days SET entries = entries + 1 WHERE day = ` + fmt.Sprint(hour/24), `UPDATE cost_days SET entries = entries - 1 WHERE day = ` + fmt.Sprint(hour/24),
+			fmt.Sprintf("cost_days %d 1 ", hour/24)},
+		{`INSERT INTO cost_tags VALUES (1, 'more', '')`, `DROP TRIGGER cost_tags_no_delete; DELETE FROM cost_tags WHERE key = 'more'; ` + made("cost_tags_no_delete"),
+			"cost_tags 1 more"},
+		{`INSERT INTO cost_tasks SELECT printf('%032x', 2), 0, 1`, `DROP TRIGGER cost_tasks_no_delete; DELETE FROM cost_tasks WHERE task LIKE '%2'; ` + made("cost_tasks_no_delete"),
+			"cost_tasks 00000000000000000000000000000002 0: nothing was charged"},
+		{`INSERT INTO cost_tasks SELECT task, 1000, 1 FROM cost_tasks`, `DROP TRIGGER cost_tasks_no_delete; DELETE FROM cost_tasks WHERE since = 1000; ` + made("cost_tasks_no_delete"),
+			"cost_tasks 00000000000000000000000000000001 1000: no entry"},
+		{`PRAGMA foreign_keys = OFF; DROP TRIGGER cost_facts_no_update; UPDATE cost_facts SET id = 2; ` + made("cost_facts_no_update"),
+			`DROP TRIGGER cost_facts_no_update; UPDATE cost_facts SET id = 1; ` + made("cost_facts_no_update"), "cost_facts 1: it is missing"},
 	} {
 		if _, err := db.Exec(c.change); err != nil {
-			t.Fatal(err)
+			t.Fatalf("%s: %v", c.change, err)
 		}
-		s := storetest.OpenUnclosed(t, dir)
-		if err := s.VerifyCosts(ctx); err == nil || !strings.Contains(err.Error(), c.culprit) {
-			t.Errorf("%s: verify says %v and must name %s", c.change, err, c.culprit)
-		}
-		if err := s.Close(); err != nil {
-			t.Fatal(err)
+		a, err := store.VerifyLedgerIn(ctx, filepath.Join(dir, "berth.db"), nil)
+		if err != nil || a.OK || !strings.Contains(a.Bad.Error(), c.culprit) {
+			t.Errorf("%s: verify says %v, %v and must name %s", c.change, a.Bad, err, c.culprit)
 		}
 		if _, err := db.Exec(c.undo); err != nil {
-			t.Fatal(err)
+			t.Fatalf("%s: %v", c.undo, err)
 		}
+	}
+	if a, err := store.VerifyLedgerIn(ctx, filepath.Join(dir, "berth.db"), nil); err != nil || !a.OK {
+		t.Errorf("after all was taken back: %v, %v", a.Bad, err)
 	}
 }
 

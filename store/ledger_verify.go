@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	sqlitelib "modernc.org/sqlite/lib"
@@ -22,7 +23,8 @@ import (
 // have made, at the rate of its price list where rates know it, and booked where it
 // belongs; that it has its postings and no others; the tree over the entries and
 // every checkpoint of it, in the database and in the file beside it; closed periods
-// and reversals. The Audit names the first thing that is wrong. An error says that
+// and reversals; and the sums of costs. What the facts of a task are cannot be worked
+// out again: its row is gone when it is forgotten, and no hash is of them. The Audit names the first thing that is wrong. An error says that
 // it could not be verified.
 //
 // It reads one snapshot, holds nobody up, and uses two CPUs. Memory grows with the
@@ -96,8 +98,8 @@ func VerifyLedgerIn(ctx context.Context, path string, rates billing.RateBook) (b
 // ledgerTables are the tables of the ledger, in the order of a report.
 var ledgerTables = []string{"ledger_entries", "ledger_postings", "ledger_accounts", "meter_cursors", "ledger_periods", "ledger_tiles", "ledger_checkpoints"}
 
-// verifySchema checks that the tables of the ledger, their indexes and triggers are
-// those that the migrations make.
+// verifySchema checks that the tables of the ledger and of costs, their indexes and
+// triggers are those that the migrations make.
 func verifySchema(ctx context.Context, q driver.QueryerContext) error {
 	memory, err := sql.Open("sqlite", "file::memory:"+pragmas)
 	if err != nil {
@@ -147,10 +149,11 @@ func verifySchema(ctx context.Context, q driver.QueryerContext) error {
 	return nil
 }
 
-// ofLedger reports whether a line of the schema is about a table of the ledger.
+// ofLedger reports whether a line of the schema is about a table of the ledger or of
+// costs.
 func ofLedger(text string) bool {
 	fields := strings.Fields(text)
-	for _, table := range ledgerTables {
+	for _, table := range slices.Concat(ledgerTables, costTables) {
 		if len(fields) > 1 && fields[1] == table {
 			return true
 		}

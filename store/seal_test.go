@@ -202,7 +202,7 @@ func TestCheckpointsFile(t *testing.T) {
 
 	db := rawDB(t, filepath.Join(dir, "berth.db"))
 	made := make(map[string]string)
-	for _, name := range list(t, db, `SELECT name FROM sqlite_schema WHERE type = 'trigger' AND name LIKE 'ledger_%_no_delete' OR name = 'meter_cursors_no_delete'`) {
+	for _, name := range list(t, db, `SELECT name FROM sqlite_schema WHERE type = 'trigger' AND name LIKE 'ledger_%_no_delete' OR name IN ('meter_cursors_no_delete', 'cost_tasks_no_delete')`) {
 		made[name] = list(t, db, `SELECT sql FROM sqlite_schema WHERE name = '`+name+`'`)[0]
 		exec(t, db, `DROP TRIGGER `+name)
 	}
@@ -213,6 +213,12 @@ func TestCheckpointsFile(t *testing.T) {
 		`PRAGMA foreign_keys = OFF`,
 		`DELETE FROM meter_cursors WHERE task IN (SELECT task FROM ledger_entries WHERE n >= (SELECT max(size) FROM ledger_checkpoints))`,
 		`DELETE FROM ledger_entries WHERE n >= (SELECT max(size) FROM ledger_checkpoints)`,
+		`DELETE FROM cost_tasks WHERE since >= (SELECT max(size) FROM ledger_checkpoints)`,
+		`DELETE FROM cost_hours`,
+		`INSERT INTO cost_hours SELECT booked_at / 3600000000000, facts, sku, count(*), sum(amount), sum(units / 1000000000), sum(units % 1000000000),
+			sum(used / 1000000000), sum(used % 1000000000) FROM ledger_entries JOIN cost_tasks USING (task) GROUP BY 1, 2, 3`,
+		`DELETE FROM cost_days`,
+		`INSERT INTO cost_days SELECT hour / 24, facts, sku, sum(entries), sum(amount), sum(units), sum(units_ns), sum(used), sum(used_ns) FROM cost_hours GROUP BY 1, 2, 3`,
 	} {
 		exec(t, db, q)
 	}

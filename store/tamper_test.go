@@ -237,7 +237,7 @@ func TestTampered(t *testing.T) {
 		must(t, os.WriteFile(filepath.Join(dir, name), text, 0o644))
 	}
 	db := rawDB(t, path)
-	for _, trigger := range list(t, db, `SELECT name FROM sqlite_schema WHERE type = 'trigger' AND (tbl_name LIKE 'ledger%' OR tbl_name LIKE 'meter%')`) {
+	for _, trigger := range list(t, db, `SELECT name FROM sqlite_schema WHERE type = 'trigger' AND (tbl_name LIKE 'ledger%' OR tbl_name LIKE 'meter%' OR tbl_name LIKE 'cost%')`) {
 		made := list(t, db, `SELECT sql FROM sqlite_schema WHERE name = '`+trigger+`'`)
 		exec(t, db, `DROP TRIGGER `+trigger)
 		if a, err := verify(); err != nil || a.OK || a.Bad.Row != trigger {
@@ -248,7 +248,7 @@ func TestTampered(t *testing.T) {
 	must(t, db.Close())
 
 	f := newForger(t, path, prices)
-	for _, table := range ledgerTables {
+	for _, table := range slices.Concat(ledgerTables, []string{"cost_tags", "cost_tasks", "cost_hours", "cost_days"}) {
 		keys := list(t, f.db, `SELECT name FROM pragma_table_info('`+table+`') WHERE pk > 0 ORDER BY pk`)
 		columns := list(t, f.db, `SELECT name FROM pragma_table_info('`+table+`')`)
 		rows, err := f.db.QueryContext(t.Context(), `SELECT * FROM `+table)
@@ -263,7 +263,7 @@ func TestTampered(t *testing.T) {
 			values = append(values, row)
 		}
 		must(t, rows.Close())
-		if len(values) == 0 && table != "ledger_tiles" { // which has a test of its own
+		if len(values) == 0 && table != "ledger_tiles" && table != "cost_tags" { // which have tests of their own
 			t.Errorf("there is nothing in %s", table)
 		}
 		for _, row := range values {
