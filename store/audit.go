@@ -175,7 +175,7 @@ func (a *audit) readAccounts(ctx context.Context) (map[account]int64, error) {
 func (a *audit) verifyRows(ctx context.Context, accounts map[account]int64) (err error) {
 	a.waiting, a.prices, a.known = make(map[cursorKey]*progress), make(map[priceKey]billing.Rate), make(map[priceKey]bool)
 	a.sides, a.notes = make(chan sent, 4), make(chan []checkpointRow, 4)
-	if a.cursors, err = query(ctx, a.q, `SELECT `+cursorColumns+` FROM meter_cursors ORDER BY task, sku`); err != nil {
+	if a.cursors, err = query(ctx, a.q, `SELECT `+cursorColumns+`, entered FROM meter_cursors ORDER BY task, sku`); err != nil {
 		return err
 	}
 	defer a.cursors.close()
@@ -386,6 +386,9 @@ func (a *audit) readCursor() (bool, error) {
 		if a.last, err = a.costs.payerOf(c.Task); err != nil {
 			return false, err
 		}
+	}
+	if entered := a.cursors.number(15); entered != c.Seq {
+		return false, bad("meter_cursors", string(c.Task)+" "+string(c.SKU), "it has counted %d entries and knows of %d", entered, c.Seq)
 	}
 	a.waiting[cursorKey{c.Task, c.SKU}] = &progress{stored: c, payer: a.last, replay: billing.NewReplay(c)}
 	a.rows["meter_cursors"]++

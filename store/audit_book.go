@@ -56,9 +56,14 @@ func (a *audit) arn(ctx context.Context, n int64, e billing.Entry) (string, erro
 	return r.text(0), r.wrong
 }
 
+// placeBefore is placeOf for entry ?1, which must be before ?2. It looks at no blocks
+// beyond that: how many there are is not known of a ledger that is not sound.
+const placeBefore = `(WITH RECURSIVE blocks (block) AS (SELECT ?2 >> 12 UNION ALL SELECT block - 1 FROM blocks WHERE block > 0)
+	SELECT i.n FROM blocks CROSS JOIN ledger_entries i ON i.n >> 12 = block AND substr(i.id, 21) = substr(?1, 21) AND i.id = ?1 LIMIT 1)`
+
 // original returns the entry that e takes back, whole.
 func (a *audit) original(ctx context.Context, n int64, e billing.Entry) (billing.Entry, error) {
-	r, err := query(ctx, a.q, `SELECT `+entryColumns+` FROM ledger_entries WHERE id = ?`, e.Ref)
+	r, err := query(ctx, a.q, `SELECT `+entryColumns+` FROM ledger_entries WHERE n = `+placeBefore, e.Ref, n)
 	if err != nil {
 		return billing.Entry{}, err
 	}

@@ -129,10 +129,10 @@ func (c *costAudit) factsOf(ctx context.Context, n int64, e billing.Entry, p *pa
 	if p == nil {
 		found := false
 		err := all(ctx, c.q, `SELECT c.facts FROM ledger_entries r JOIN cost_tasks c ON c.task = r.task AND c.since <= r.n
-				WHERE r.id = ? ORDER BY c.since DESC LIMIT 1`, func(r *rawRows) error {
+				WHERE r.n = `+placeBefore+` ORDER BY c.since DESC LIMIT 1`, func(r *rawRows) error {
 			facts, found = r.number(0), true
 			return r.wrong
-		}, e.Ref)
+		}, e.Ref, n)
 		if err == nil && !found {
 			err = badPayer(e.Task, 0, "it is missing: nobody was charged what entry %d takes back", n)
 		}

@@ -15,6 +15,7 @@ import (
 type tally struct {
 	facts map[string]int64 // by what they say
 	tasks map[task.ID]tallied
+	old   bool // the schema is that in which costs began
 }
 
 // tallied is a task as it was when its facts were looked at.
@@ -137,8 +138,12 @@ func versionsOf(ctx context.Context, tx *sql.Tx, entries []billing.Entry) (map[t
 // factsOf returns which facts entry n counts for, and notes them if they are new.
 func (t *tally) factsOf(ctx context.Context, tx *sql.Tx, n int64, e billing.Entry, version int64) (facts int64, err error) {
 	if e.Kind == billing.Reversal {
+		original := `r.n = ` + placeOf("?1")
+		if t.old {
+			original = `r.id = ?1`
+		}
 		err := tx.QueryRowContext(ctx, `SELECT c.facts FROM ledger_entries r JOIN cost_tasks c ON c.task = r.task AND c.since <= r.n
-				WHERE r.id = ? ORDER BY c.since DESC LIMIT 1`, e.Ref).Scan(&facts)
+				WHERE `+original+` ORDER BY c.since DESC LIMIT 1`, e.Ref).Scan(&facts)
 		if err != nil {
 			return 0, fmt.Errorf("read facts of entry %s: %w", e.Ref, err)
 		}
@@ -233,7 +238,7 @@ func (t *tally) intern(ctx context.Context, tx *sql.Tx, f billing.Facts) (int64,
 // migration that makes their tables.
 func countAll(ctx context.Context, tx *sql.Tx) error {
 	const batch = 1000
-	t := &tally{facts: make(map[string]int64), tasks: make(map[task.ID]tallied)}
+	t := &tally{facts: make(map[string]int64), tasks: make(map[task.ID]tallied), old: true}
 	for first := int64(0); ; {
 		entries, err := entriesFrom(ctx, tx, first, batch)
 		if err != nil || len(entries) == 0 {
@@ -243,7 +248,7 @@ func countAll(ctx context.Context, tx *sql.Tx) error {
 			return err
 		}
 		if first += int64(len(entries)); len(t.tasks) > tallyMax {
-			t = &tally{facts: make(map[string]int64), tasks: make(map[task.ID]tallied)}
+			t = &tally{facts: make(map[string]int64), tasks: make(map[task.ID]tallied), old: true}
 		}
 	}
 }
@@ -266,5 +271,5 @@ func entriesFrom(ctx context.Context, tx *sql.Tx, first int64, limit int) ([]bil
 }
 
 // factsAt is the SQL for which facts entry e counts for.
-const factsAt = `(SELECT c.facts FROM cost_tasks c WHERE c.task = e.task AND c.since <= iif(e.ref IS NULL, e.n, (SELECT r.n FROM ledger_entries r WHERE r.id = e.ref))
+var factsAt = `(SELECT c.facts FROM cost_tasks c WHERE c.task = e.task AND c.since <= iif(e.ref IS NULL, e.n, ` + placeOf("e.ref") + `)
 	ORDER BY c.since DESC LIMIT 1)`

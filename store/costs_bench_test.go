@@ -95,7 +95,7 @@ func fillLedger(b *testing.B, dir string, rows int) time.Time {
 		return fmt.Sprintf("%s(value) AS (SELECT 0 UNION ALL SELECT value + 1 FROM %s WHERE value < %d)", name, name, n-1)
 	}
 	for _, q := range []string{
-		`DROP TRIGGER ledger_entries_in_order`, `DROP TRIGGER ledger_entries_period`,
+		`DROP TRIGGER ledger_entries_in_order`, `DROP TRIGGER ledger_entries_period`, `DROP TRIGGER ledger_entries_once`,
 		`WITH RECURSIVE ` + series("s", sets) + ` INSERT INTO cost_facts SELECT value + 1, '000000000000', 'us-east-1', 'default', 'family-' || (value % 40), 'family-' || (value % 40) || ':' || value,
 			'family:' || (value % 40), 'user-' || (value % 25), '[["team","team-' || (value % 8) || '"]]' FROM s`,
 		`INSERT INTO cost_tags SELECT id, 'team', 'team-' || ((id - 1) % 8) FROM cost_facts`,

@@ -121,7 +121,7 @@ func unmoved(ctx context.Context, tx *sql.Tx, mv billing.Move) error {
 	}
 	for _, e := range mv.Entries {
 		var have []byte
-		err := tx.QueryRowContext(ctx, `SELECT hash FROM ledger_entries WHERE id = ?`, e.ID).Scan(&have)
+		err := tx.QueryRowContext(ctx, `SELECT hash FROM ledger_entries WHERE n = `+placeOf("?1"), e.ID).Scan(&have)
 		if err != nil && !errors.Is(err, sql.ErrNoRows) {
 			return fmt.Errorf("read entry %s: %w", e.ID, err)
 		}
@@ -157,7 +157,7 @@ func (s *Store) Cursors(ctx context.Context, id task.ID) ([]billing.Cursor, erro
 // Entries is part of billing.Ledger.
 func (s *Store) Entries(ctx context.Context, id task.ID) ([]billing.Entry, error) {
 	rows, err := s.reader().QueryContext(ctx, `SELECT `+entryColumns+`, arn FROM ledger_entries JOIN
-			(SELECT task AS t, sku AS s, arn FROM meter_cursors) ON t = task AND s = sku WHERE task = ? ORDER BY sku, seq < 0, abs(seq)`, id)
+			(SELECT task AS t, sku AS s, arn FROM meter_cursors) ON t = task AND s = sku WHERE n IN `+placesOf("?1")+` ORDER BY sku, seq < 0, abs(seq)`, id)
 	if err != nil {
 		return nil, fmt.Errorf("read entries of task %s: %w", id, err)
 	}
@@ -191,6 +191,17 @@ const (
 
 	entryColumns = `n, id, task, account, sku, seq, kind, from_at, to_at, units, rate, price_list, amount, booked_at, used, measured_at, ref, reason, hash`
 )
+
+// placeOf returns the SQL for which entry has an ID, placesOf that for the entries of a
+// task: block by block, the newest first, and of a task not those before its first.
+func placeOf(id string) string {
+	return `(SELECT i.n FROM ledger_blocks CROSS JOIN ledger_entries i ON i.n >> 12 = block AND substr(i.id, 21) = substr(` + id + `, 21) AND i.id = ` + id + ` LIMIT 1)`
+}
+
+func placesOf(task string) string {
+	return `(SELECT i.n FROM ledger_blocks CROSS JOIN ledger_entries i ON i.n >> 12 = block AND substr(i.task, 21) = substr(` + task + `, 21) AND i.task = ` + task + `
+		WHERE block >= (SELECT min(since) >> 12 FROM cost_tasks WHERE task = ` + task + `))`
+}
 
 // cursorArgs returns the values of cursorColumns.
 func cursorArgs(c billing.Cursor) []any {

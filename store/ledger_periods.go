@@ -162,7 +162,7 @@ func (s *Store) Reverse(ctx context.Context, id, reason string) (billing.Record,
 		}
 		var closed int64
 		var by string
-		err = tx.QueryRowContext(ctx, `SELECT coalesce((SELECT max(to_at) FROM ledger_periods), 0), coalesce((SELECT id FROM ledger_entries WHERE task = ? AND sku = ? AND seq = ?), '')`,
+		err = tx.QueryRowContext(ctx, `SELECT coalesce((SELECT max(to_at) FROM ledger_periods), 0), coalesce((SELECT id FROM ledger_entries WHERE task = ? AND sku = ? AND seq = ? AND seq < 0), '')`,
 			string(e.Task), string(e.SKU), -e.Seq).Scan(&closed, &by)
 		if err != nil {
 			return fmt.Errorf("look for reversals of entry %s: %w", id, err)

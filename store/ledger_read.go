@@ -26,13 +26,13 @@ func (s *Store) Records(ctx context.Context, f billing.EntryFilter) ([]billing.R
 			return nil, "", fault.At("nextToken", "it is not one that this server gave")
 		}
 	}
-	where, args := []string{`n > ?`}, []any{after}
+	where, args := []string{`n > ?1`}, []any{after}
 	for _, c := range []struct {
 		given     bool
 		condition string
 		arg       any
 	}{
-		{f.Task != "", `task = ?`, string(f.Task)}, {f.SKU != "", `sku = ?`, string(f.SKU)}, {f.Kind != "", `kind = ?`, string(f.Kind)},
+		{f.Task != "", `n IN ` + placesOf("?2"), string(f.Task)}, {f.SKU != "", `sku = ?`, string(f.SKU)}, {f.Kind != "", `kind = ?`, string(f.Kind)},
 		{!f.From.IsZero(), `booked_at >= ?`, nanos(f.From)}, {!f.To.IsZero(), `booked_at < ?`, nanos(f.To)},
 	} {
 		if c.given {
@@ -72,7 +72,7 @@ type asker interface {
 
 // record returns an entry. One that does not exist is fault.NotFound.
 func record(ctx context.Context, q asker, id string) (billing.Record, error) {
-	rows, err := q.QueryContext(ctx, withARN+` WHERE id = ?`, id)
+	rows, err := q.QueryContext(ctx, withARN+` WHERE n = `+placeOf("?1"), id)
 	if err != nil {
 		return billing.Record{}, fmt.Errorf("read entry %s: %w", id, err)
 	}

@@ -153,7 +153,7 @@ func verifySchema(ctx context.Context, q driver.QueryerContext) error {
 // costs.
 func ofLedger(text string) bool {
 	fields := strings.Fields(text)
-	for _, table := range slices.Concat(ledgerTables, costTables) {
+	for _, table := range slices.Concat(ledgerTables, costTables, []string{"ledger_blocks"}) {
 		if len(fields) > 1 && fields[1] == table {
 			return true
 		}

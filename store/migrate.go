@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"embed"
+	"errors"
 	"fmt"
 	"io/fs"
 	"path"
@@ -33,7 +34,11 @@ func migrate(ctx context.Context, db *sql.DB, migrations fs.FS) error {
 			return err
 		}
 		version := fmt.Sprintf("PRAGMA user_version = %d", have+i+1)
-		if err := inTx(ctx, db, string(script), carry[path.Base(file)], version); err != nil {
+		run := inTx
+		if unbound[path.Base(file)] {
+			run = withoutForeignKeys
+		}
+		if err := run(ctx, db, string(script), carry[path.Base(file)], version); err != nil {
 			return fmt.Errorf("%s: %w", file, err)
 		}
 	}
@@ -44,6 +49,36 @@ func migrate(ctx context.Context, db *sql.DB, migrations fs.FS) error {
 var carry = map[string]func(context.Context, *sql.Tx) error{
 	"0005_ledger.sql": carryLedger,
 	"0009_costs.sql":  countAll,
+}
+
+// unbound are the migrations that put another table in the place of one that is
+// referred to (sqlite.org/lang_altertable.html, "Making Other Kinds Of Table Schema
+// Changes").
+var unbound = map[string]bool{"0013_ledger_blocks.sql": true}
+
+// withoutForeignKeys is inTx with foreign keys off, which are checked at its end.
+func withoutForeignKeys(ctx context.Context, db *sql.DB, script string, then func(context.Context, *sql.Tx) error, version string) error {
+	if _, err := db.ExecContext(ctx, `PRAGMA foreign_keys = OFF`); err != nil {
+		return err
+	}
+	err := inTx(ctx, db, script, func(ctx context.Context, tx *sql.Tx) error {
+		if then != nil {
+			if err := then(ctx, tx); err != nil {
+				return err
+			}
+		}
+		var table string
+		err := tx.QueryRowContext(ctx, `SELECT "table" FROM pragma_foreign_key_check LIMIT 1`).Scan(&table)
+		if errors.Is(err, sql.ErrNoRows) {
+			return nil
+		}
+		if err == nil {
+			err = fmt.Errorf("a row of %s refers to one that does not exist", table)
+		}
+		return err
+	}, version)
+	_, on := db.ExecContext(ctx, `PRAGMA foreign_keys = ON`)
+	return errors.Join(err, on)
 }
 
 func inTx(ctx context.Context, db *sql.DB, script string, then func(context.Context, *sql.Tx) error, version string) error {

@@ -110,11 +110,11 @@ var migrationTests = map[string]struct {
 				'$.taskDefinitionArn', 'arn:aws:ecs:us-east-1:000000000000:task-definition/f:7')`,
 			cursor(someTask), cursor(otherTask),
 			entry(0, someTask, 1, "METER", 3600, 10119), entry(1, otherTask, 1, "METER", 3600, 5), entry(2, someTask, 2, "METER", 7200, 7),
-			entry(3, someTask, 3, "METER", 86400, 1)),
+			entry(3, someTask, 3, "METER", 86400, 1), reversal(4, 1, 1)),
 		after: map[string]string{
 			`SELECT group_concat(id || ' ' || account || ' ' || region || ' ' || cluster || ' ' || definition || ' ' || task_group || ' ' || tags, ', ' ORDER BY id) FROM cost_facts`: `1 000000000000 us-east-1 default f:7 family:f [["k","v"]], 2 000000000000 us-east-1 default   []`,
-			`SELECT group_concat(hour || ' ' || facts || ' ' || amount || ' ' || entries, ', ' ORDER BY hour, facts) FROM cost_hours`:                                                 "1 1 10119 1, 1 2 5 1, 2 1 7 1, 24 1 1 1",
-			`SELECT group_concat(day || ' ' || facts || ' ' || amount || ' ' || units, ', ' ORDER BY day, facts) FROM cost_days`:                                                      "0 1 10126 512, 0 2 5 256, 1 1 1 256",
+			`SELECT group_concat(hour || ' ' || facts || ' ' || amount || ' ' || entries, ', ' ORDER BY hour, facts) FROM cost_hours`:                                                 "1 1 10119 1, 1 2 0 2, 2 1 7 1, 24 1 1 1",
+			`SELECT group_concat(day || ' ' || facts || ' ' || amount || ' ' || units, ', ' ORDER BY day, facts) FROM cost_days`:                                                      "0 1 10126 512, 0 2 0 0, 1 1 1 256",
 			`SELECT group_concat(task || ' ' || since || ' ' || facts, ', ' ORDER BY task) FROM cost_tasks`:                                                                           someTask + " 0 1, " + otherTask + " 1 2",
 			`SELECT facts || key || value FROM cost_tags`: "1kv",
 		},
@@ -138,6 +138,7 @@ var migrationTests = map[string]struct {
 			`SELECT status FROM tasks WHERE id = '` + someTask + `'`: "RUNNING",
 		},
 	},
+	"0013_ledger_blocks.sql": {before: unblocked(), after: blocked},
 }
 
 // cursor opens a charge as schema 5 has it.
