@@ -275,38 +275,38 @@ func TestRuntimesWords(t *testing.T) {
 	bin := build(t)
 	const says = "runc create failed: unable to start container process: error mounting \"/srv/state/volumes/v\" to rootfs at \"/x\"\n"
 	for _, tt := range []struct {
-		name string
-		act  func(l *logger)
-		want string // messages
+		name           string
+		act            func(l *logger)
+		stderr, stdout string // messages
 	}{
-		{"runc", func(l *logger) { l.stderr.WriteString(says) }, ""},
+		{"runc", func(l *logger) { l.stderr.WriteString(says) }, "", ""},
 		{"and more", func(l *logger) {
 			l.stderr.WriteString(says)
-			time.Sleep(50 * time.Millisecond)
+			taken(t, l.stderr)
 			l.stderr.WriteString("more\n")
-		}, says + "more\n"},
-		{"at once", func(l *logger) { l.stderr.WriteString("first\n" + says) }, "first\n" + says},
+		}, says + "more\n", ""},
+		{"at once", func(l *logger) { l.stderr.WriteString("first\n" + says) }, "first\n" + says, ""},
 		{"after something else", func(l *logger) {
 			l.stderr.WriteString("first\n")
-			time.Sleep(50 * time.Millisecond)
+			taken(t, l.stderr)
 			l.stderr.WriteString(says)
-		}, "first\n" + says},
+		}, "first\n" + says, ""},
 		{"beside stdout", func(l *logger) {
 			l.stderr.WriteString(says)
-			time.Sleep(50 * time.Millisecond)
+			taken(t, l.stderr)
 			l.stdout.WriteString("out\n")
-		}, says + "out\n"},
+		}, says, "out\n"},
 		{"after stdout", func(l *logger) {
 			l.stdout.WriteString("out\n")
-			time.Sleep(50 * time.Millisecond)
+			taken(t, l.stdout)
 			l.stderr.WriteString(says)
-		}, "out\n" + says},
-		{"on stdout", func(l *logger) { l.stdout.WriteString(says) }, says},
+		}, says, "out\n"},
+		{"on stdout", func(l *logger) { l.stdout.WriteString(says) }, "", says},
 		{"by one that lives on", func(l *logger) {
 			l.stderr.WriteString(says)
 			time.Sleep(4 * time.Second)
-		}, says},
-		{"others' words", func(l *logger) { l.stderr.WriteString("runc failed\n") }, "runc failed\n"},
+		}, says, ""},
+		{"others' words", func(l *logger) { l.stderr.WriteString("runc failed\n") }, "runc failed\n", ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -314,16 +314,33 @@ func TestRuntimesWords(t *testing.T) {
 			l := start(t, bin, root.Container(id, "app"))
 			tt.act(l)
 			l.end(t)
-			got := ""
+			got := make(map[string]string) // by stream: between two there is no order
 			for e, err := range root.Read(t.Context(), id, logs.Query{}) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				got += e.Message + "\n"
+				got[e.Stream] += e.Message + "\n"
 			}
-			if got != tt.want {
-				t.Errorf("the log has %q, want %q", got, tt.want)
+			if got[logs.Stderr] != tt.stderr || got[logs.Stdout] != tt.stdout {
+				t.Errorf("the log has %q, want %q on stderr and %q on stdout", got, tt.stderr, tt.stdout)
 			}
 		})
+	}
+}
+
+// taken waits until the program has read all that was written to a pipe. What is in a pipe
+// can be asked at either end of it (pipe(7), FIONREAD, which is TIOCINQ).
+func taken(t *testing.T, pipe *os.File) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+		left, err := unix.IoctlGetInt(int(pipe.Fd()), unix.TIOCINQ)
+		switch {
+		case err != nil:
+			t.Fatal(err)
+		case left == 0:
+			return
+		case time.Now().After(deadline):
+			t.Fatalf("%d bytes are not read after 10 s", left)
+		}
 	}
 }
