@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"berth/billing"
+	"berth/billing/proof"
+	"berth/fault"
 	"berth/task"
 )
 
@@ -23,12 +25,35 @@ const factsKept = 10_000
 // it yields.
 func (s *Store) Charges(ctx context.Context, from, to time.Time) iter.Seq2[billing.Charge, error] {
 	return func(yield func(billing.Charge, error) bool) {
-		fail := func(err error) { yield(billing.Charge{}, err) }
 		var size int64
 		if err := s.reader().QueryRowContext(ctx, `SELECT coalesce(max(n) + 1, 0) FROM ledger_entries`).Scan(&size); err != nil {
-			fail(fmt.Errorf("read size of ledger: %w", err))
+			yield(billing.Charge{}, fmt.Errorf("read size of ledger: %w", err))
 			return
 		}
+		s.chargesOf(ctx, size, from, to)(yield)
+	}
+}
+
+// Export returns the newest checkpoint, and the Charges that are under it. Its size is
+// 0 if nothing was posted yet.
+func (s *Store) Export(ctx context.Context, from, to time.Time) (asOf proof.Checkpoint, charges iter.Seq2[billing.Charge, error], err error) {
+	signed, err := s.Checkpoint(ctx, 0)
+	if fault.KindOf(err) == fault.NotFound {
+		return asOf, s.chargesOf(ctx, 0, from, to), nil
+	}
+	if err == nil {
+		asOf, err = proof.Open([]byte(signed), s.seal.verifier)
+	}
+	if err != nil {
+		return asOf, nil, err
+	}
+	return asOf, s.chargesOf(ctx, asOf.Size, from, to), nil
+}
+
+// chargesOf is Charges of the first entries of the ledger.
+func (s *Store) chargesOf(ctx context.Context, size int64, from, to time.Time) iter.Seq2[billing.Charge, error] {
+	return func(yield func(billing.Charge, error) bool) {
+		fail := func(err error) { yield(billing.Charge{}, err) }
 		known := make(map[int64]*billing.Facts)
 		for at := nanos(from); ; {
 			var next sql.NullInt64

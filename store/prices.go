@@ -128,6 +128,16 @@ func (s *Store) StoredRates(ctx context.Context) (map[string]map[billing.SKU]bil
 	return rates, nil
 }
 
+// OnDemand returns what the lists that entries name say of what no plan covers.
+func (s *Store) OnDemand(ctx context.Context) (billing.RateBook, error) {
+	stored, err := s.StoredRates(ctx)
+	return func(charged string, k billing.SKU) (billing.Rate, bool) {
+		list, _ := prices.SplitCharged(charged)
+		rate, known := stored[list][k]
+		return rate, known
+	}, err
+}
+
 // verifyRates checks that every entry was charged at the rate of the price list that
 // it names, and names the first that was not. Lists that were never stored, because
 // they were charged by before there was a table for them, are not known.

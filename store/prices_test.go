@@ -54,6 +54,13 @@ func TestPricesRestart(t *testing.T) {
 	if err != nil || len(rates) != 5 || rates[l.ID+"+half"][billing.VCPU] != 1e8 || rates[l.ID][billing.VCPU] != 2e8 || rates["aws-us-east-1-2026-09-28"][billing.VCPU] != 404_800_000 {
 		t.Errorf("%v, %v", rates, err)
 	}
+	onDemand, err := s.OnDemand(t.Context())
+	if r, known := onDemand(l.ID+"+half", billing.VCPU); err != nil || r != 2e8 || !known {
+		t.Errorf("without the plan it is %s, %t, %v", r, known, err)
+	}
+	if r, known := onDemand("gone+half", billing.VCPU); known {
+		t.Errorf("a list that is not there says %s", r)
+	}
 	if err := s.Verify(t.Context()); err != nil {
 		t.Error(err)
 	}

@@ -34,7 +34,7 @@ var may = map[string][]string{
 	"billing/prices":                {"billing", "fault", "strictjson"},
 	"billing/prices/pricestest":     {"billing/prices", "fault"},
 	"billing/tuning":                {"billing", "billing/history", "fault", "task"},
-	"billing/focus":                 {"billing", "fault", "task"},
+	"billing/focus":                 {"billing", "billing/proof", "fault", "task"},
 	"billing/waste":                 {"billing", "billing/history", "fault", "task"},
 	"billing/whatif":                {"billing", "billing/estimate", "billing/history", "fault", "task"},
 	"isolation":                     {"fault", "task"},

@@ -1,9 +1,12 @@
 package focus
 
 import (
+	"fmt"
+	"strings"
 	"time"
 
 	"berth/billing"
+	"berth/billing/proof"
 	"berth/fault"
 	"berth/task"
 )
@@ -18,10 +21,19 @@ const (
 	CUR Version = "cur-2.0" // the columns of AWS's Cost and Usage Report 2.0 that say something about tasks
 )
 
-// Options says how to write a file. All fields are required.
+// Options says how to write a file. Version and Provider are required.
 type Options struct {
 	Version  Version
 	Provider string // who runs the tasks and bills for them
+
+	// Checkpoint is that of the ledger under which all entries of the file are. It is
+	// in each row as size and root, so that a reader can have any row proved later:
+	// that the checkpoint has its entries, and that the ledger has only grown since.
+	Checkpoint proof.Checkpoint
+
+	// OnDemand knows what a price list, named as entries name it, says of what no plan
+	// covers. What a row was charged counts as that where it is nil or knows nothing.
+	OnDemand billing.RateBook
 }
 
 func (o Options) check() error {
@@ -62,7 +74,10 @@ type cells struct {
 	*Row
 	*sku
 	options  *Options
-	quantity int64 // 1e-10 unit-hours
+	asOf     string // the checkpoint
+	listRate billing.Rate
+	plan     string // that covers the row; "" if none
+	quantity int64  // 1e-10 unit-hours
 	skus     map[billing.SKU]*sku
 	facts    *billing.Facts // of which the three below are
 	realm    task.Realm
@@ -70,7 +85,13 @@ type cells struct {
 	tags     []byte
 }
 
-func newCells(o *Options) *cells { return &cells{options: o, skus: make(map[billing.SKU]*sku)} }
+func newCells(o *Options) *cells {
+	c := &cells{options: o, skus: make(map[billing.SKU]*sku)}
+	if o.Checkpoint.Size > 0 {
+		c.asOf = fmt.Sprintf("%d %s", o.Checkpoint.Size, o.Checkpoint.Root)
+	}
+	return c
+}
 
 func (c *cells) set(r *Row) {
 	c.Row = r
@@ -80,6 +101,12 @@ func (c *cells) set(r *Row) {
 		c.skus[r.SKU] = s
 	}
 	c.sku, c.quantity = s, quantity(r.Units, s.per())
+	c.listRate, c.plan = r.Rate, ""
+	if _, plan, planned := strings.Cut(r.PriceList, "+"); planned && c.options.OnDemand != nil {
+		if rate, known := c.options.OnDemand(r.PriceList, r.SKU); known && rate != r.Rate {
+			c.listRate, c.plan = rate, plan
+		}
+	}
 	if f := r.Facts; f != c.facts {
 		c.facts, c.realm = f, task.Realm{Region: f.Region, Account: f.Account, Cluster: f.Cluster}
 		c.region, c.tags = regionName(f.Region), appendTags(nil, f.Tags)
@@ -103,6 +130,16 @@ func (o Options) columns() []column {
 // constant makes a column's function of a text that is always the same.
 func constant(s string) func([]byte, *cells) []byte {
 	return func(b []byte, _ *cells) []byte { return append(b, s...) }
+}
+
+// planned makes a column's function of a text that rows have which a plan covers.
+func planned(s string) func([]byte, *cells) []byte {
+	return func(b []byte, c *cells) []byte {
+		if c.plan != "" {
+			b = append(b, s...)
+		}
+		return b
+	}
 }
 
 func null(b []byte, _ *cells) []byte { return b }
@@ -130,7 +167,23 @@ var focusColumns = []column{
 	{name: "ChargeFrequency", append: constant("Usage-Based")},
 	{name: "ChargePeriodEnd", kind: moment, append: func(b []byte, c *cells) []byte { return appendTime(b, c.End) }},
 	{name: "ChargePeriodStart", kind: moment, append: func(b []byte, c *cells) []byte { return appendTime(b, c.Start) }},
-	{name: "CommitmentDiscountStatus", append: null}, // there are none; the validator asks for it where it looks at ConsumedQuantity
+	{name: "CommitmentDiscountCategory", append: planned("Spend")},
+	{name: "CommitmentDiscountId", append: func(b []byte, c *cells) []byte {
+		if c.plan != "" {
+			b = appendASCII(append(appendASCII(b, c.Facts.Region), '/'), c.plan)
+		}
+		return b
+	}},
+	{name: "CommitmentDiscountName", append: func(b []byte, c *cells) []byte { return appendASCII(b, c.plan) }},
+	{name: "CommitmentDiscountQuantity", kind: number, append: func(b []byte, c *cells) []byte {
+		if c.plan != "" {
+			b = amount(b, c)
+		}
+		return b
+	}},
+	{name: "CommitmentDiscountStatus", append: planned("Used")},
+	{name: "CommitmentDiscountType", append: planned("Savings Plan")},
+	{name: "CommitmentDiscountUnit", append: planned("USD")},
 	{name: "ConsumedQuantity", kind: number, append: reserved},
 	{name: "ConsumedUnit", append: unit},
 	{name: "ContractedCost", kind: number, append: listCost},
@@ -142,8 +195,11 @@ var focusColumns = []column{
 	{name: "ListCost", kind: number, append: listCost},
 	{name: "ListUnitPrice", kind: number, append: price},
 	{name: "PricingCategory", append: func(b []byte, c *cells) []byte {
-		if c.spot {
+		switch {
+		case c.spot:
 			return append(b, "Dynamic"...)
+		case c.plan != "":
+			return append(b, "Committed"...)
 		}
 		return append(b, "Standard"...)
 	}},
@@ -178,6 +234,7 @@ var focusColumns = []column{
 	{name: "x_ExactCost", append: amount},
 	{name: "x_ExactQuantity", append: seconds},
 	{name: "x_Group", append: func(b []byte, c *cells) []byte { return appendASCII(b, c.Facts.Group) }},
+	{name: "x_LedgerCheckpoint", append: checkpoint},
 	{name: "x_LedgerEntryIds", append: entries},
 	{name: "x_PriceList", append: func(b []byte, c *cells) []byte { return appendASCII(b, c.PriceList) }},
 	{name: "x_ReservedQuantity", kind: number, append: reserved},
@@ -209,7 +266,7 @@ var curColumns = []column{
 	{name: "line_item_product_code", append: constant("AmazonECS")},
 	{name: "line_item_resource_id", append: resource},
 	{name: "line_item_unblended_cost", kind: number, append: amount},
-	{name: "line_item_unblended_rate", kind: number, append: price},
+	{name: "line_item_unblended_rate", kind: number, append: func(b []byte, c *cells) []byte { return appendRate(b, c.Rate) }},
 	{name: "line_item_usage_account_id", append: account},
 	{name: "line_item_usage_amount", kind: number, append: reserved},
 	{name: "line_item_usage_end_date", kind: moment, append: func(b []byte, c *cells) []byte { return appendTime(b, c.End) }},
@@ -241,7 +298,12 @@ var curColumns = []column{
 		return b
 	}},
 	{name: "split_line_item_unused_cost", kind: number, append: waste},
+
+	{name: "x_ledger_checkpoint", append: checkpoint},
+	{name: "x_ledger_entry_ids", append: entries},
 }
+
+func checkpoint(b []byte, c *cells) []byte { return append(b, c.asOf...) }
 
 func amount(b []byte, c *cells) []byte  { return appendDecimal(b, int64(c.Amount), 9) }
 func account(b []byte, c *cells) []byte { return appendASCII(b, c.Facts.Account) }
@@ -254,8 +316,8 @@ func reserved(b []byte, c *cells) []byte {
 	return appendDecimal(b, c.quantity, quantityPlaces)
 }
 func unit(b []byte, c *cells) []byte     { return append(b, c.sku.unit...) }
-func listCost(b []byte, c *cells) []byte { return appendProduct(b, c.Rate, c.quantity) }
-func price(b []byte, c *cells) []byte    { return appendRate(b, c.Rate) }
+func listCost(b []byte, c *cells) []byte { return appendProduct(b, c.listRate, c.quantity) }
+func price(b []byte, c *cells) []byte    { return appendRate(b, c.listRate) }
 func provider(b []byte, c *cells) []byte { return appendASCII(b, c.options.Provider) }
 func resource(b []byte, c *cells) []byte { return appendASCII(b, c.realm.TaskARN(c.Task)) }
 func seconds(b []byte, c *cells) []byte  { return appendSeconds(b, c.Units, c.per()) }

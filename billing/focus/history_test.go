@@ -41,8 +41,15 @@ func history(t *rapid.T) []billing.Charge {
 			tk.Ephemeral = &task.EphemeralStorage{SizeInGiB: rapid.IntRange(21, 200).Draw(t, "gib")}
 		}
 		overrun := time.Duration(rapid.Int64Range(0, int64(3*time.Hour)).Draw(t, "overrun")) * time.Duration(rapid.IntRange(0, 1).Draw(t, "crash"))
+		plan := rapid.IntRange(0, 2).Draw(t, "plan") == 0
 		for _, e := range charged(tk, ran, overrun) {
 			c := charge(e, f)
+			if plan {
+				c.PriceList += "+compute-1y-no-upfront"
+				if tk.CapacityProvider == "" && !strings.Contains(string(c.SKU), "Storage") { // which no plan covers
+					c.Rate, c.Amount = c.Rate*8/10, c.Amount*8/10
+				}
+			}
 			if c.Used.Known = rapid.Bool().Draw(t, "measured"); c.Used.Known && c.Units != 0 {
 				c.Used.Units = rapid.Int64Range(min(0, 2*(c.Units/2)), max(0, 2*(c.Units/2))).Draw(t, "used")
 			}
@@ -114,10 +121,23 @@ func seq(charges []billing.Charge) iter.Seq2[billing.Charge, error] {
 	}
 }
 
+// options are those of a server that has the built-in prices.
+func options(v focus.Version) focus.Options {
+	return focus.Options{Version: v, Provider: "Berth", OnDemand: func(_ string, k billing.SKU) (billing.Rate, bool) {
+		rate, known := billing.BuiltIn().Rates[k]
+		return rate, known
+	}}
+}
+
 func write(t testing.TB, v focus.Version, charges []billing.Charge) string {
 	t.Helper()
+	return writeAs(t, options(v), charges)
+}
+
+func writeAs(t testing.TB, o focus.Options, charges []billing.Charge) string {
+	t.Helper()
 	var out strings.Builder
-	if err := focus.CSV(&out, focus.Options{Version: v, Provider: "Berth"}, focus.Rows(seq(charges))); err != nil {
+	if err := focus.CSV(&out, o, focus.Rows(seq(charges))); err != nil {
 		t.Fatal(err)
 	}
 	return out.String()

@@ -17,7 +17,7 @@ import (
 func TestParquet(t *testing.T) {
 	rapid.Check(t, func(r *rapid.T) {
 		charges := history(r)
-		o := focus.Options{Version: rapid.SampledFrom([]focus.Version{focus.V12, focus.V14}).Draw(r, "version"), Provider: "Berth"}
+		o := options(rapid.SampledFrom([]focus.Version{focus.V12, focus.V14}).Draw(r, "version"))
 		want := read(t, o.Version, write(t, o.Version, charges))
 		var out bytes.Buffer
 		if err := focus.Parquet(&out, o, focus.Rows(seq(charges))); err != nil {

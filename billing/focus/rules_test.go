@@ -43,7 +43,13 @@ var specs = []spec{
 	{"ChargeFrequency", "R", false, "string", "One-Time|Recurring|Usage-Based", ""},
 	{"ChargePeriodEnd", "M", false, "time", "", ""},
 	{"ChargePeriodStart", "M", false, "time", "", ""},
+	{"CommitmentDiscountCategory", "C", true, "string", "Spend|Usage", ""},
+	{"CommitmentDiscountId", "C", true, "string", "", ""},
+	{"CommitmentDiscountName", "C", true, "string", "", ""},
+	{"CommitmentDiscountQuantity", "C", true, "decimal", "", ""},
 	{"CommitmentDiscountStatus", "C", true, "string", "Used|Unused", ""},
+	{"CommitmentDiscountType", "C", true, "string", "", ""},
+	{"CommitmentDiscountUnit", "C", true, "unit", "", ""},
 	{"ConsumedQuantity", "C", true, "decimal", "", ""},
 	{"ConsumedUnit", "C", true, "unit", "", ""},
 	{"ContractedCost", "M", false, "decimal", "", ""},
@@ -272,6 +278,20 @@ func rules() []rule {
 			}
 			return ""
 		})},
+		{"a commitment discount says all of itself, and of what it covers and nothing else", eachRow(func(r map[string]string) string {
+			for _, of := range []string{"Category", "Name", "Quantity", "Status", "Type", "Unit"} {
+				if (r["CommitmentDiscountId"] == "") != (r["CommitmentDiscount"+of] == "") {
+					return fmt.Sprintf("it is %q and its %s is %q", r["CommitmentDiscountId"], of, r["CommitmentDiscount"+of])
+				}
+			}
+			if (r["PricingCategory"] == "Committed") != (r["CommitmentDiscountId"] != "") {
+				return fmt.Sprintf("by %q it is %s", r["CommitmentDiscountId"], r["PricingCategory"])
+			}
+			if r["CommitmentDiscountId"] != "" && r["CommitmentDiscountQuantity"] != r["EffectiveCost"] {
+				return fmt.Sprintf("of the commitment %s are used and the cost is %s", r["CommitmentDiscountQuantity"], r["EffectiveCost"])
+			}
+			return ""
+		})},
 		{"null is nothing, and not a word", eachRow(func(r map[string]string) string {
 			for name, v := range r {
 				if strings.EqualFold(v, "null") {
@@ -440,6 +460,8 @@ func TestRulesSee(t *testing.T) {
 		{"the charge period begins", set("ChargePeriodEnd", "2026-10-30T00:00:00Z")},
 		{"what is of an earlier billing period", set("ChargeClass", "Correction")},
 		{"Spot is priced", set("PricingCategory", "Dynamic")},
+		{"a commitment discount says", set("CommitmentDiscountId", "some")},
+		{"a commitment discount says", set("PricingCategory", "Committed")},
 		{"null is nothing", set("x_StartedBy", "NULL")},
 		{"own keys of SkuPriceDetails", set("SkuPriceDetails", `{"Cores":1}`)},
 	} {

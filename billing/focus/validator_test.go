@@ -47,7 +47,7 @@ func TestValidator(t *testing.T) {
 		charges = append(charges, rapid.Custom(history).Example(seed)...)
 	}
 	dir := t.TempDir()
-	o := focus.Options{Version: focus.V12, Provider: "Berth"}
+	o := options(focus.V12)
 	csv, table := filepath.Join(dir, "focus.csv"), filepath.Join(dir, "focus.parquet")
 	if err := os.WriteFile(csv, []byte(write(t, focus.V12, charges)), 0o600); err != nil {
 		t.Fatal(err)

@@ -15,6 +15,7 @@ import (
 
 	"berth/billing"
 	"berth/billing/focus"
+	"berth/billing/proof"
 	"berth/fault"
 	"berth/server/api"
 )
@@ -32,6 +33,14 @@ type Costs interface {
 	// Charges yields the entries of the ledger that are booked in a range, hour by
 	// hour, and within an hour by task and SKU.
 	Charges(ctx context.Context, from, to time.Time) iter.Seq2[billing.Charge, error]
+
+	// Export returns the newest checkpoint of the ledger and the Charges that are
+	// under it. The size is 0 if nothing was posted yet.
+	Export(ctx context.Context, from, to time.Time) (proof.Checkpoint, iter.Seq2[billing.Charge, error], error)
+
+	// OnDemand returns what price lists say, named as entries name them, of what no
+	// plan covers.
+	OnDemand(ctx context.Context) (billing.RateBook, error)
 }
 
 // spanIn is a range of time in a query. Costs are known by full hours, so it is
@@ -213,7 +222,15 @@ func (s *server) export(ctx context.Context, in spanIn, v focus.Version,
 	if v == "" {
 		v = focus.V12
 	}
-	return write(out, focus.Options{Version: v, Provider: s.Provider}, focus.Rows(s.Costs.Charges(ctx, from, to)))
+	onDemand, err := s.Costs.OnDemand(ctx)
+	if err != nil {
+		return err
+	}
+	asOf, charges, err := s.Costs.Export(ctx, from, to)
+	if err != nil {
+		return err
+	}
+	return write(out, focus.Options{Version: v, Provider: s.Provider, Checkpoint: asOf, OnDemand: onDemand}, focus.Rows(charges))
 }
 
 // file makes an operation of a function that answers with a file.

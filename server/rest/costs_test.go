@@ -9,6 +9,7 @@ import (
 	"iter"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -16,6 +17,7 @@ import (
 	"go.uber.org/zap"
 
 	"berth/billing"
+	"berth/billing/proof"
 	"berth/server/api"
 	"berth/server/rest"
 	"berth/server/rest/resttest"
@@ -74,12 +76,20 @@ func (a *asked) Chargeback(_ context.Context, month time.Time, by string) (billi
 	return billing.Chargeback{From: month, By: by}, nil
 }
 
+func (a *asked) Export(ctx context.Context, from, to time.Time) (proof.Checkpoint, iter.Seq2[billing.Charge, error], error) {
+	return proof.Checkpoint{Size: 7}, a.Charges(ctx, from, to), nil
+}
+
+func (a *asked) OnDemand(context.Context) (billing.RateBook, error) {
+	return func(list string, k billing.SKU) (billing.Rate, bool) { return 2, list == "l+plan" }, nil
+}
+
 func (a *asked) Charges(_ context.Context, from, _ time.Time) iter.Seq2[billing.Charge, error] {
 	return func(yield func(billing.Charge, error) bool) {
 		f := &billing.Facts{Account: "000000000000", Region: "us-east-1", Cluster: "default"}
 		for i := range a.yields {
 			at := from.Add(time.Duration(i) * time.Hour)
-			e := billing.Entry{ID: "e", Task: "t", SKU: billing.VCPU, Kind: billing.Metered, From: at, To: at.Add(time.Hour), Booked: at, Units: 1 << 40, Rate: 1, Amount: 1}
+			e := billing.Entry{ID: "e", Task: "t", SKU: billing.VCPU, Kind: billing.Metered, From: at, To: at.Add(time.Hour), Booked: at, Units: 1 << 40, Rate: 1, PriceList: "l+plan", Amount: 1}
 			if !yield(billing.Charge{Entry: e, Facts: f}, nil) {
 				return
 			}
@@ -115,6 +125,10 @@ func TestExport(t *testing.T) {
 		if media == "text/csv" {
 			if rows, err := csv.NewReader(strings.NewReader(string(body))).ReadAll(); err != nil || len(rows) != 5001 {
 				t.Errorf("%s: %d rows, %v", path, len(rows), err)
+			} else if i := slices.Index(rows[0], "ListUnitPrice"); i >= 0 && rows[1][i] != "0.0000000002" {
+				t.Errorf("%s: the list price is %s", path, rows[1][i])
+			} else if !slices.Contains(rows[5000], "7 "+proof.Hash{}.String()) {
+				t.Errorf("%s: the last row has no checkpoint: %v", path, rows[5000])
 			}
 		} else if len(body) < 8 || string(body[len(body)-4:]) != "PAR1" {
 			t.Errorf("%s is no Parquet file", path)

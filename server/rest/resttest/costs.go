@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"berth/billing"
+	"berth/billing/proof"
 )
 
 // Charges yields the entries of tasks that have stopped.
@@ -43,6 +44,14 @@ func (f *Fake) Charges(_ context.Context, from, to time.Time) iter.Seq2[billing.
 		}
 	}
 }
+
+// Export is Charges, and no checkpoint.
+func (f *Fake) Export(ctx context.Context, from, to time.Time) (proof.Checkpoint, iter.Seq2[billing.Charge, error], error) {
+	return proof.Checkpoint{}, f.Charges(ctx, from, to), nil
+}
+
+// OnDemand knows nothing.
+func (f *Fake) OnDemand(context.Context) (billing.RateBook, error) { return nil, nil }
 
 // Costs sums up Charges, all on one page, and knows no filters.
 func (f *Fake) Costs(ctx context.Context, q billing.CostQuery, _ int, _ string) (billing.CostReport, error) {
