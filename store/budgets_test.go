@@ -17,6 +17,7 @@ import (
 	"berth/billing/budget"
 	"berth/fault"
 	"berth/money"
+	"berth/notice"
 	"berth/store"
 	"berth/store/storetest"
 	"berth/task"
@@ -55,7 +56,7 @@ func (w *ward) open() {
 	}
 	w.store = storetest.OpenUnclosed(w.t, w.dir)
 	w.keeper = budget.New(budget.Config{
-		Book: w.store, Prices: billing.BuiltIn(), Stop: w.store.AskStop, Log: zap.NewNop(),
+		Book: w.store, Prices: billing.BuiltIn(), Stop: w.stop, Log: zap.NewNop(),
 		Clock: func() task.Instant { return w.now },
 		Tell: func(_ context.Context, e budget.Event) error {
 			w.mu.Lock()
@@ -66,6 +67,18 @@ func (w *ward) open() {
 			return nil
 		},
 	})
+}
+
+// stop is what the Keeper stops tasks with. The event goes with the wish.
+func (w *ward) stop(ctx context.Context, id task.ID, code, reason string, e budget.Event) (task.Task, error) {
+	n := notice.Notice{ID: notice.ID(e.ID), At: e.At, Type: "berth.budget.stopped", Subject: "task/" + string(id), Data: []byte(`{}`)}
+	t, err := w.store.AskStopNoted(ctx, id, code, reason, n)
+	if err == nil {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.events = append(w.events, e)
+	}
+	return t, err
 }
 
 func (w *ward) must(err error) {
@@ -437,6 +450,38 @@ func TestScopes(t *testing.T) {
 			rt.Errorf("%v: %s is counted, and %s covered, %v", b.Scope, sp[0].Posted, want, err)
 		}
 	})
+}
+
+// Ensure that who stops a task for want of money tells of it in the same step, once, and says
+// what the task has cost by then.
+func TestStopIsTold(t *testing.T) {
+	ctx := context.Background()
+	w := newWard(t, costEpoch)
+	tk := w.make("web", "", 2*minute)
+	w.must(w.submit(tk))
+	w.begin(tk.ID)
+	for range 9 {
+		w.pass(10 * time.Second)
+		w.must(w.keeper.Look(ctx))
+	}
+	if len(w.events) != 1 || w.events[0].Limit != 2*minute || w.events[0].Spent != 224_889+49_389 {
+		t.Errorf("a task that was to cost %s at most was told of as %+v", 2*minute, w.events)
+	}
+	w.open()
+	w.must(w.keeper.Look(ctx))
+	ns, err := w.store.LastNotices(ctx, notice.Query{Limit: 10})
+	if w.must(err); len(ns) != 1 {
+		t.Errorf("it was told %d times: %+v", len(ns), ns)
+	}
+
+	// A wish that is not the first tells nothing.
+	other := notice.Notice{ID: "other", At: w.now.Wall, Type: "x", Subject: "x", Data: []byte(`{}`)}
+	if asked, err := w.store.AskStopNoted(ctx, tk.ID, "Other", "other", other); err != nil || asked.StopCode != task.SpendLimit {
+		t.Errorf("stopped again: %s, %v", asked.StopCode, err)
+	}
+	if ns, err := w.store.LastNotices(ctx, notice.Query{Limit: 10}); err != nil || len(ns) != 1 {
+		t.Errorf("a wish that did not count was told: %+v, %v", ns, err)
+	}
 }
 
 // statuses returns what is spent and held of each budget.

@@ -143,6 +143,6 @@ func (s *Store) renew(ctx context.Context, tx *sql.Tx, p *purse, id task.ID, of 
 		}
 		h, _ = of(t, cursors, until)
 	}
-	r.Until = h.Until
+	r.Until, r.Spent = h.Until, h.Spent
 	return r, true, s.putHold(ctx, tx, p, h)
 }

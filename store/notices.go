@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"berth/notice"
+	"berth/task"
 )
 
 var _ notice.Book = (*Store)(nil)
@@ -42,6 +43,26 @@ func (s *Store) note(ctx context.Context, tx *sql.Tx, n notice.Notice) error {
 // PutNotice keeps a notice on its own, as note does.
 func (s *Store) PutNotice(ctx context.Context, n notice.Notice) error {
 	return s.write(ctx, func(tx *sql.Tx) error { return s.note(ctx, tx, n) })
+}
+
+// AskStopNoted is AskStop, and keeps n in the same transaction if this wish is the first.
+func (s *Store) AskStopNoted(ctx context.Context, id task.ID, code, reason string, n notice.Notice) (task.Task, error) {
+	var asked task.Task
+	err := s.write(ctx, func(tx *sql.Tx) error {
+		t, err := find(ctx, tx, id)
+		if err != nil {
+			return err
+		}
+		var changed bool
+		if asked, changed = t.AskStop(code, reason); !changed {
+			return nil
+		}
+		if err := s.replace(ctx, tx, asked); err != nil {
+			return err
+		}
+		return s.note(ctx, tx, n)
+	})
+	return asked, err
 }
 
 // Noted returns a channel that is closed when more notices were kept. Who reads after

@@ -8,7 +8,6 @@ import (
 	"go.uber.org/zap"
 
 	"berth/billing"
-	"berth/task"
 )
 
 // Event is something that a budget, or the limit of a task, has led to.
@@ -92,19 +91,20 @@ func (k *Keeper) denied(ctx context.Context, r *Refusal) {
 	}
 }
 
-// stopped tells that a task is being stopped.
-func (k *Keeper) stopped(ctx context.Context, t task.Task, r *Refusal) error {
-	e := Event{Type: Stopped, Limit: t.MaxCost, Spent: t.MaxCost}
-	if r != nil {
-		s, err := k.Budget(ctx, r.Budget)
+// stopping returns the event that a task is stopped.
+func (k *Keeper) stopping(ctx context.Context, r Renewal, reason string) (Event, error) {
+	t := r.Task
+	e := Event{Type: Stopped, Limit: t.MaxCost, Spent: r.Spent}
+	if r.Refused != nil {
+		s, err := k.Budget(ctx, r.Refused.Budget)
 		if err != nil {
-			return err
+			return e, err
 		}
-		e = s.event(Stopped, r.Day, string(t.ID))
+		e = s.event(Stopped, r.Refused.Day, string(t.ID))
 		e.Spent = s.Spent
 	}
-	e.ID, e.At, e.Task, e.Reason = "task/"+string(t.ID)+"/"+string(Stopped), k.Clock().Wall, t.ARN, t.StoppedReason
-	return k.Tell(ctx, e)
+	e.ID, e.At, e.Task, e.Reason = "task/"+string(t.ID)+"/"+string(Stopped), k.Clock().Wall, t.ARN, reason
+	return e, nil
 }
 
 // tell tells e unless it is known to be told.

@@ -32,6 +32,7 @@ type Hold struct {
 	Until time.Time // on the time line of the task
 	Parts []Part    // by day; at most a few
 	Total billing.Money
+	Spent billing.Money // of Total, up to now
 }
 
 // Part is what a Hold holds of a day.
@@ -85,7 +86,9 @@ func HoldOf(t task.Task, cursors []billing.Cursor, prices billing.Prices, now, u
 		p := days[d]
 		p.Day = d
 		h.Parts = append(h.Parts, p)
+		h.Spent -= p.Ahead
 	}
+	h.Spent += h.Total
 	return h
 }
 

@@ -20,8 +20,9 @@ type Config struct {
 	Book   Book
 	Prices billing.Prices
 
-	// Stop writes the wish to stop on a task. The first wish counts.
-	Stop func(ctx context.Context, id task.ID, code, reason string) (task.Task, error)
+	// Stop writes the wish to stop on a task, and makes e known with it. The first wish
+	// counts; if this is not the first, e is not told.
+	Stop func(ctx context.Context, id task.ID, code, reason string, e Event) (task.Task, error)
 
 	// Tell makes something known. Telling an event again is telling it once.
 	Tell func(ctx context.Context, e Event) error
@@ -150,15 +151,14 @@ func (k *Keeper) enforce(ctx context.Context, r Renewal) error {
 	if r.Refused != nil {
 		reason = "SpendLimitReached: " + r.Refused.Error()
 	}
-	asked, err := k.Stop(ctx, t.ID, task.SpendLimit, reason)
-	if fault.KindOf(err) == fault.NotFound {
+	e, err := k.stopping(ctx, r, reason)
+	if err == nil {
+		_, err = k.Stop(ctx, t.ID, task.SpendLimit, reason, e)
+	}
+	if fault.KindOf(err) == fault.NotFound { // The task is forgotten, or the budget that refused.
 		return nil
 	}
-	if err != nil || asked.StopCode != task.SpendLimit {
-		return err
-	}
-	k.Log.Info("task stopped: no money left for it", zap.String("task", string(t.ID)), zap.String("reason", reason))
-	return k.stopped(ctx, asked, r.Refused)
+	return err
 }
 
 // PutBudget makes b, or changes the budget of its name, and returns how it stands. From when it

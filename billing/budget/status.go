@@ -105,5 +105,6 @@ func (r *Refusal) Fault() error { return fault.Wrap(fault.OverBudget, r, "%s", r
 type Renewal struct {
 	Task    task.Task
 	Until   time.Time // up to when money is held now, on the task's time line
-	Refused *Refusal  // why not for longer; nil if nobody refused
+	Spent   billing.Money
+	Refused *Refusal // why not for longer; nil if nobody refused
 }

@@ -100,19 +100,47 @@ func (r running) SoFar(ctx context.Context, family string, since time.Time) ([]h
 // told keeps what budgets lead to as notices, and says it in the server's log.
 func told(st *store.Store, log *zap.Logger) func(context.Context, budget.Event) error {
 	return func(ctx context.Context, e budget.Event) error {
-		data, err := json.Marshal(e)
+		n, err := noticeOf(e)
 		if err != nil {
-			return fmt.Errorf("encode event: %w", err)
+			return err
 		}
-		subject := "budget/" + e.Budget
-		if e.Budget == "" {
-			subject = "task/" + lastPart(e.Task)
-		}
-		log.Info(e.Reason, zap.String("event", string(e.Type)), zap.String("budget", e.Budget), zap.String("task", e.Task))
-		return st.PutNotice(ctx, notice.Notice{
-			ID: notice.ID(e.ID), At: e.At, Type: "berth.budget." + string(e.Type), Subject: subject, Data: data, Webhook: e.Webhook,
-		})
+		logEvent(log, e)
+		return st.PutNotice(ctx, n)
 	}
+}
+
+// stops has a task stopped for want of money and keeps the notice of it in one step.
+func stops(st *store.Store, log *zap.Logger) func(context.Context, task.ID, string, string, budget.Event) (task.Task, error) {
+	return func(ctx context.Context, id task.ID, code, reason string, e budget.Event) (task.Task, error) {
+		n, err := noticeOf(e)
+		if err != nil {
+			return task.Task{}, err
+		}
+		t, err := st.AskStopNoted(ctx, id, code, reason, n)
+		if err == nil && t.StopCode == code {
+			logEvent(log, e)
+		}
+		return t, err
+	}
+}
+
+// noticeOf is e in the words of notices.
+func noticeOf(e budget.Event) (notice.Notice, error) {
+	data, err := json.Marshal(e)
+	if err != nil {
+		return notice.Notice{}, fmt.Errorf("encode event: %w", err)
+	}
+	subject := "budget/" + e.Budget
+	if e.Budget == "" {
+		subject = "task/" + lastPart(e.Task)
+	}
+	return notice.Notice{
+		ID: notice.ID(e.ID), At: e.At, Type: "berth.budget." + string(e.Type), Subject: subject, Data: data, Webhook: e.Webhook,
+	}, nil
+}
+
+func logEvent(log *zap.Logger, e budget.Event) {
+	log.Info(e.Reason, zap.String("event", string(e.Type)), zap.String("budget", e.Budget), zap.String("task", e.Task))
 }
 
 // probe lets the meter read the tasks' counters.

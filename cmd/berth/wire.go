@@ -164,7 +164,7 @@ func serve(ctx context.Context, config serverConfig, log *zap.Logger) error {
 	}
 	defer asked.listener.Close()
 	budgets := budget.New(budget.Config{
-		Book: st, Prices: rates, Stop: st.AskStop, Tell: told(st, log.Named("budgets")), Clock: clock.now, Log: log.Named("budgets"),
+		Book: st, Prices: rates, Stop: stops(st, log.Named("budgets")), Tell: told(st, log.Named("budgets")), Clock: clock.now, Log: log.Named("budgets"),
 	})
 	tasks, err := runner.New(ctx, runner.Config{
 		Store: held{st, budgets}, Images: pulls, Secrets: secrets, Runtime: sandboxes, Realm: realm, Environment: asked.names.Environment,
