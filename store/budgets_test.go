@@ -8,6 +8,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"go.uber.org/zap"
@@ -481,6 +482,50 @@ func TestStopIsTold(t *testing.T) {
 	}
 	if ns, err := w.store.LastNotices(ctx, notice.Query{Limit: 10}); err != nil || len(ns) != 1 {
 		t.Errorf("a wish that did not count was told: %+v, %v", ns, err)
+	}
+}
+
+// Ensure that a threshold that is come to after the last look of a period is told of that
+// period, once, and also if no server ran when the period ended.
+func TestThresholdsAtTheEndOfAPeriod(t *testing.T) {
+	for _, died := range []bool{false, true} {
+		// In a bubble it is the year 2000, so the budget is older than the period.
+		synctest.Test(t, func(t *testing.T) { lateThreshold(t, died) })
+	}
+}
+
+func lateThreshold(t *testing.T, died bool) {
+	ctx := context.Background()
+	w := newWard(t, time.Date(2026, 10, 30, 23, 57, 55, 0, time.UTC))
+	w.put(budget.Budget{Name: "day", Period: budget.Daily, Limit: 2 * minute, Action: budget.Notify})
+	w.pass(time.Second)
+	tk := w.make("web", "", 0)
+	w.must(w.submit(tk))
+	w.begin(tk.ID)
+	w.pass(115 * time.Second)
+	w.must(w.keeper.Look(ctx))
+	if len(w.events) != 0 {
+		t.Fatalf("told too early: %+v", w.events)
+	}
+	w.pass(12 * time.Second) // 23:59:51 to 00:00:03
+	if died {
+		w.open()
+		w.pass(3 * time.Hour)
+	}
+	for range 3 {
+		w.must(w.keeper.Look(ctx))
+		w.pass(time.Second)
+	}
+	var periods []string
+	for _, e := range w.events {
+		periods = append(periods, e.Period)
+	}
+	want := []string{"2026-10-30"}
+	if died {
+		want = append(want, "2026-10-31")
+	}
+	if !slices.Equal(periods, want) {
+		t.Errorf("server died %t: told of %q, want %q", died, periods, want)
 	}
 }
 

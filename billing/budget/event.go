@@ -3,6 +3,7 @@ package budget
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -37,19 +38,52 @@ const (
 	Stopped EventType = "stopped"   // a task was stopped
 )
 
-// watch tells of thresholds that budgets have come to.
+// watch tells of thresholds that budgets have come to. What was spent after the last look
+// in a period is told in the next period.
 func (k *Keeper) watch(ctx context.Context) error {
-	all, err := k.Budgets(ctx)
-	if err != nil {
+	bs, err := k.Book.Budgets(ctx)
+	if err != nil || len(bs) == 0 {
 		return err
 	}
 	now := k.Clock().Wall
+	for _, p := range []Period{Daily, Monthly} {
+		var late []Budget
+		from, _ := p.Days(DayOf(now))
+		for _, b := range bs {
+			if b.Period == p && k.watched.Before(from.Time()) && b.UpdatedAt.Before(from.Time()) {
+				late = append(late, b)
+			}
+		}
+		if len(late) == 0 {
+			continue
+		}
+		all, err := k.statuses(ctx, late, from.Time().Add(-1))
+		if err != nil {
+			return err
+		}
+		if err := k.compare(ctx, all, now, Actual); err != nil {
+			return err
+		}
+	}
+	all, err := k.statuses(ctx, bs, now)
+	if err != nil {
+		return err
+	}
+	if err := k.compare(ctx, all, now, Actual, Forecasted); err != nil {
+		return err
+	}
+	k.watched = now
+	return nil
+}
+
+// compare tells of thresholds of some types that budgets have come to in a period.
+func (k *Keeper) compare(ctx context.Context, all []Status, now time.Time, types ...ThresholdType) error {
 	for _, s := range all {
 		for _, t := range s.Notify {
-			if !s.Reaches(t) {
+			if !slices.Contains(types, t.Type) || !s.Reaches(t) {
 				continue
 			}
-			e := s.event(Reached, DayOf(now), fmt.Sprintf("%s/%d", t.Type, t.Percent))
+			e := s.event(Reached, DayOf(s.From), fmt.Sprintf("%s/%d", t.Type, t.Percent))
 			e.At, e.Spent, e.Forecast, e.Threshold = now, s.Spent, s.Forecast, &t
 			e.Reason = fmt.Sprintf("Budget %s has spent $%s of $%s in %s, %d %%", s.Name, s.Spent.Short(), s.Limit.Short(), e.Period, s.Percent)
 			if t.Type == Forecasted {

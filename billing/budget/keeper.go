@@ -37,6 +37,7 @@ type Keeper struct {
 	Config
 	changing sync.RWMutex // held for writing while a budget is being changed: until what runs already is held, nothing new may start
 	told     sync.Map     // what was told; only so that it is not written again and again
+	watched  time.Time    // when thresholds were looked at last; zero if not yet
 }
 
 // New returns a Keeper. What runs is looked after while Run does.
@@ -207,7 +208,10 @@ func (k *Keeper) Budgets(ctx context.Context) ([]Status, error) {
 	if err != nil || len(bs) == 0 {
 		return nil, err
 	}
-	now := k.Clock().Wall
+	return k.statuses(ctx, bs, k.Clock().Wall)
+}
+
+func (k *Keeper) statuses(ctx context.Context, bs []Budget, now time.Time) ([]Status, error) {
 	sp, err := k.Book.Spending(ctx, bs, now)
 	if err != nil {
 		return nil, err
@@ -220,10 +224,9 @@ func (k *Keeper) Budgets(ctx context.Context) ([]Status, error) {
 }
 
 func (k *Keeper) status(ctx context.Context, b Budget) (Status, error) {
-	now := k.Clock().Wall
-	sp, err := k.Book.Spending(ctx, []Budget{b}, now)
+	all, err := k.statuses(ctx, []Budget{b}, k.Clock().Wall)
 	if err != nil {
 		return Status{}, err
 	}
-	return StatusOf(b, sp[0], now), nil
+	return all[0], nil
 }
