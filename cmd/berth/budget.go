@@ -83,6 +83,7 @@ func (a *app) budgetSetCommand() *cobra.Command {
 		Long: "Make a budget, or change it. It is about the tasks in its scope, which is every task, or\n" +
 			"those that --for says: account, region, family, definition, group, user or tag:KEY; of several,\n" +
 			"a task must have all. Days and months begin at midnight UTC.\n\n" +
+			"What is not said of a budget that is there stays as it is. All that was told counts anew.\n\n" +
 			"At the limit a budget tells (notify), or also refuses new tasks (deny), or also stops running\n" +
 			"ones (stop): they get their stop signal and have 30 seconds.",
 		Example: "  berth budget set everything --limit 50 --per month --then deny\n" +
@@ -107,6 +108,15 @@ func (a *app) budgetSetCommand() *cobra.Command {
 			for _, p := range forecast {
 				r.Notify = append(r.Notify, budget.Threshold{Type: budget.Forecasted, Percent: p})
 			}
+			old, err := a.client().Budget(c.Context(), args[0])
+			switch {
+			case err == nil:
+				keepUnsaid(&r, old.Budget, c.Flags().Changed)
+			case fault.KindOf(err) != fault.NotFound:
+				return err
+			case limit == 0:
+				return fault.New(fault.Invalid, "there is no budget %s yet: say its --limit", args[0])
+			}
 			b, err := a.client().PutBudget(c.Context(), args[0], r)
 			if err != nil {
 				return err
@@ -120,17 +130,40 @@ func (a *app) budgetSetCommand() *cobra.Command {
 		},
 	}
 	f := c.Flags()
-	f.Var(dollars{&limit}, "limit", "US `dollars` in each period")
+	f.Var(dollars{&limit}, "limit", "US `dollars` in each period; a new budget needs it")
 	f.StringVar(&period, "per", "month", "`period`: day or month")
 	f.StringVar(&action, "then", "notify", "`what` happens at the limit: notify, deny or stop")
 	f.StringArrayVar(&scope, "for", nil, "`WHAT=VALUE`: only tasks that have it, as in family=web,db; can be repeated")
 	f.IntSliceVar(&notify, "notify-at", nil, "`percent` of the limit that is spent at which it is told (default 100)")
 	f.IntSliceVar(&forecast, "forecast-at", nil, "`percent` of the limit at which it is told if the forecast comes to it")
 	f.StringVar(&r.Webhook, "webhook", "", "`URL` that is told by POST, with a CloudEvent")
-	require(c, "limit")
 	complete(c, "per", "day", "month")
 	complete(c, "then", "notify", "deny", "stop")
 	return c
+}
+
+// keepUnsaid takes from a budget what flags do not say otherwise.
+func keepUnsaid(r *api.BudgetRequest, old budget.Budget, said func(flag string) bool) {
+	if !said("limit") {
+		r.Limit = old.Limit
+	}
+	if !said("per") {
+		r.Period = old.Period
+	}
+	if !said("then") {
+		r.Action = old.Action
+	}
+	if !said("for") {
+		r.Scope = old.Scope
+	}
+	if !said("webhook") {
+		r.Webhook = old.Webhook
+	}
+	for _, t := range old.Notify {
+		if t.Type == budget.Actual && !said("notify-at") || t.Type == budget.Forecasted && !said("forecast-at") {
+			r.Notify = append(r.Notify, t)
+		}
+	}
 }
 
 // doing says what a budget does that has reached its limit.
