@@ -17,7 +17,7 @@ func (c *Client) Notices(ctx context.Context, after *notice.Seq, q notice.Query)
 	if after != nil {
 		query.Set("after", strconv.FormatUint(uint64(*after), 10))
 	}
-	if q.Limit > 0 {
+	if q.Limit != 0 {
 		query.Set("limit", strconv.Itoa(q.Limit))
 	}
 	var list api.NoticeList

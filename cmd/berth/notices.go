@@ -34,9 +34,16 @@ func (a *app) noticesCommand() *cobra.Command {
 		Example: "  berth notices --follow\n  berth notices --type berth.cost.anomaly --output json",
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
+			none := q.Limit == 0
+			if none {
+				q.Limit = 1 // The end of all is asked for.
+			}
 			list, err := a.client().Notices(c.Context(), nil, q)
 			if err != nil {
 				return err
+			}
+			if none {
+				list.Notices = list.Notices[:0]
 			}
 			if !follow {
 				return a.print(list, func(w io.Writer) { listNotices(w, list.Notices) })
