@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"berth/billing/anomaly"
+	"berth/fault"
 	"berth/server/api"
 )
 
@@ -26,6 +27,9 @@ func (s *server) anomalies(ctx context.Context, in *anomaliesIn) (*api.AnomalyLi
 		limit = *in.Limit
 	}
 	from, to := in.times(s.Now())
+	if !from.Before(to) {
+		return nil, fault.At("to", "is not after from")
+	}
 	all, err := s.Anomalies.Anomalies(ctx, from, to, limit)
 	return &api.AnomalyList{From: from, To: to, Currency: "USD", Anomalies: some(all)}, err
 }

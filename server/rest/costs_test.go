@@ -49,6 +49,7 @@ func TestCosts(t *testing.T) {
 		"/costs?groupBy=team": "groupBy", "/costs?granularity=WEEKLY": "granularity", "/costs?from=2026-10-02T00:00:00Z&to=2026-10-01T00:00:00Z": "to",
 		"/costs?tag==x": "tag", "/costs?limit=0": "limit", "/costs?colour=red": "colour", "/costs?groupBy=day&granularity=MONTHLY": "groupBy",
 		"/chargeback/2026-13": "period", "/exports/focus.csv?version=1.3": "version", "/exports/cur.csv?version=1.2": "version", "/exports/focus.csv?from=1h&to=5h": "to",
+		"/anomalies?from=1h&to=5h": "to",
 	} {
 		rec := httptest.NewRecorder()
 		h.ServeHTTP(rec, request("GET", "/api/v1"+path, ""))
