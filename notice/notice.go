@@ -97,6 +97,25 @@ type Query struct {
 	Limit   int    // at most so many; at least 1
 }
 
+// hidden stands for the path of a webhook, and what follows it.
+const hidden = "/…"
+
+// Shown is a webhook as others may see it, without what may be a secret.
+func Shown(webhook string) string {
+	u, err := url.Parse(webhook)
+	if err != nil || webhook == "" {
+		return ""
+	}
+	origin := u.Scheme + "://" + u.Host
+	if strings.TrimSuffix(webhook, "/") == origin {
+		return webhook
+	}
+	return origin + hidden
+}
+
+// Hidden reports whether a webhook is one that [Shown] has left something out of.
+func Hidden(webhook string) bool { return strings.HasSuffix(webhook, hidden) }
+
 // CheckWebhook refuses what is no URL that notices can be posted to: it must be absolute,
 // http or https, of at most 2048 bytes, without user and fragment. at is the field that
 // it came in.

@@ -79,3 +79,19 @@ func TestDelay(t *testing.T) {
 		t.Error(delay(1, 0), delay(3, 0), delay(12, 0))
 	}
 }
+
+// Ensure that what may be a secret in a webhook is not shown, and that what is shown is known again.
+func TestShown(t *testing.T) {
+	for webhook, want := range map[string]string{
+		"":                                  "",
+		"https://example.com":               "https://example.com",
+		"https://example.com/":              "https://example.com/",
+		"http://[::1]:9000/a/b":             "http://[::1]:9000/…",
+		"https://example.com/?token=secret": "https://example.com/…",
+		"https://example.com?token=secret":  "https://example.com/…",
+	} {
+		if got := Shown(webhook); got != want || Hidden(got) != strings.Contains(want, "…") || Shown(got) != got {
+			t.Errorf("%q is shown as %q, hidden: %t", webhook, got, Hidden(got))
+		}
+	}
+}

@@ -21,7 +21,7 @@ type Budget struct {
 	Action Action              `json:"action" enum:"NOTIFY,DENY,STOP" doc:"What happens at the limit: it is only told; or new tasks are refused; or running ones are stopped as well"`
 
 	Notify  []Threshold `json:"notify,omitempty" doc:"When it is told; at most 10"`
-	Webhook string      `json:"webhook,omitempty" doc:"Where it is told too: a CloudEvent is sent there by POST"`
+	Webhook string      `json:"webhook,omitempty" doc:"Where it is told too: a CloudEvent is sent there by POST. What follows scheme, host and port is not shown, as it may be a secret"`
 
 	CreatedAt time.Time `json:"createdAt"`
 	UpdatedAt time.Time `json:"updatedAt" doc:"Thresholds that were told before count anew"`

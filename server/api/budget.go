@@ -12,7 +12,7 @@ type BudgetRequest struct {
 	Limit   billing.Money       `json:"limit" doc:"US dollars in each period"`
 	Action  budget.Action       `json:"action,omitempty" enum:"NOTIFY,DENY,STOP" doc:"What happens at the limit: it is only told; or new tasks are refused; or running ones are stopped as well. NOTIFY if left out"`
 	Notify  []budget.Threshold  `json:"notify,omitempty" doc:"When it is told; at most 10. At 100 percent if left out"`
-	Webhook string              `json:"webhook,omitempty" doc:"Where it is told too: a CloudEvent is sent there by POST"`
+	Webhook string              `json:"webhook,omitempty" doc:"Where it is told too: a CloudEvent is sent there by POST. As it is read, it leaves the one that is there"`
 }
 
 // BudgetList is all budgets.

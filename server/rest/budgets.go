@@ -5,6 +5,7 @@ import (
 	"context"
 
 	"berth/billing/budget"
+	"berth/fault"
 	"berth/notice"
 	"berth/server/api"
 	"berth/task"
@@ -38,16 +39,30 @@ type putBudgetIn struct {
 
 func (s *server) budgets(ctx context.Context, _ *none) (*api.BudgetList, error) {
 	all, err := s.Budgets.Budgets(ctx)
+	for i := range all {
+		all[i].Webhook = notice.Shown(all[i].Webhook)
+	}
 	return &api.BudgetList{Budgets: some(all)}, err
 }
 
 func (s *server) budget(ctx context.Context, in *budgetIn) (*budget.Status, error) {
 	b, err := s.Budgets.Budget(ctx, in.Name)
+	b.Webhook = notice.Shown(b.Webhook)
 	return &b, err
 }
 
 func (s *server) putBudget(ctx context.Context, in *putBudgetIn) (*budget.Status, error) {
 	r := in.Body
+	if notice.Hidden(r.Webhook) { // as it was read
+		old, err := s.Budgets.Budget(ctx, in.Name)
+		switch {
+		case err != nil && fault.KindOf(err) != fault.NotFound:
+			return nil, err
+		case err != nil || notice.Shown(old.Webhook) != r.Webhook:
+			return nil, fault.At("webhook", "the path of a webhook must be said, but for the one that is there already")
+		}
+		r.Webhook = old.Webhook
+	}
 	if r.Webhook != "" {
 		if err := notice.CheckWebhook("webhook", r.Webhook); err != nil {
 			return nil, err
@@ -57,6 +72,7 @@ func (s *server) putBudget(ctx context.Context, in *putBudgetIn) (*budget.Status
 		Name: in.Name, Scope: r.Scope, Limit: r.Limit, Notify: r.Notify, Webhook: r.Webhook,
 		Period: cmp.Or(r.Period, budget.Monthly), Action: cmp.Or(r.Action, budget.Notify),
 	})
+	b.Webhook = notice.Shown(b.Webhook)
 	return &b, err
 }
 
