@@ -74,6 +74,16 @@ bench: check-root build ## against bare runc and ctr, in one interleaved run
 	go test -tags $(TAGS),e2e -count=1 -timeout 20m -run '^$$' -bench Neighbour -benchtime 1x -v ./tests/escape
 	go test -tags $(TAGS),e2e -count=1 -run '^$$' -bench Sampling -benchtime 1x ./tests/metering
 
+.PHONY: bench-ledger
+bench-ledger: check-go ## posting, verifying and asking a ledger, the last of 10 million rows: 5 minutes, 5 GB of disk
+	go test -tags $(TAGS) -count=1 -run '^$$' -bench 'Post/batch=100$$' -benchtime 900x ./store
+	go test -tags $(TAGS) -count=1 -run '^$$' -bench 'Post/batch=100$$' -benchtime 9000x ./store
+	go test -tags $(TAGS) -count=1 -run '^$$' -bench VerifyLedger -benchtime 20x ./store
+	go test -tags $(TAGS) -count=1 -run '^$$' -bench VerifyLedger -benchtime 3x ./store -verify-entries 1000000
+	go test -tags $(TAGS) -count=1 -timeout 30m -run '^$$' -bench 'Costs$$' -benchtime 20x ./store
+	go test -tags $(TAGS) -count=1 -run '^$$' -bench 'CSV|Parquet' -benchtime 300000x ./billing/focus
+	go test -tags $(TAGS) -count=1 -timeout 30m -run '^$$' -bench 'CSV|Parquet' -benchtime 10000000x ./billing/focus
+
 .PHONY: fuzz
 fuzz: check-go ## two minutes on the decoder and the validator, half a minute on environment files and on price lists
 	go test ./task -run '^$$' -fuzz FuzzParseDefinition -fuzztime 2m
