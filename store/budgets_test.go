@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -518,6 +519,9 @@ func lateThreshold(t *testing.T, died bool) {
 	}
 	var periods []string
 	for _, e := range w.events {
+		if !strings.Contains(e.Reason, "(told at 100 %)") {
+			t.Errorf("it does not say of which threshold it is: %s", e.Reason)
+		}
 		periods = append(periods, e.Period)
 	}
 	want := []string{"2026-10-30"}

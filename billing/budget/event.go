@@ -85,10 +85,10 @@ func (k *Keeper) compare(ctx context.Context, all []Status, now time.Time, types
 			}
 			e := s.event(Reached, DayOf(s.From), fmt.Sprintf("%s/%d", t.Type, t.Percent))
 			e.At, e.Spent, e.Forecast, e.Threshold = now, s.Spent, s.Forecast, &t
-			e.Reason = fmt.Sprintf("Budget %s has spent $%s of $%s in %s, %d %%", s.Name, s.Spent.Short(), s.Limit.Short(), e.Period, s.Percent)
+			e.Reason = fmt.Sprintf("Budget %s has spent $%s of $%s in %s, %d %% (told at %d %%)", s.Name, s.Spent.Short(), s.Limit.Short(), e.Period, s.Percent, t.Percent)
 			if t.Type == Forecasted {
-				e.Reason = fmt.Sprintf("Budget %s will have spent $%s of $%s in %s if it goes on as in the last 24 hours",
-					s.Name, s.Forecast.Short(), s.Limit.Short(), e.Period)
+				e.Reason = fmt.Sprintf("Budget %s will have spent $%s of $%s in %s if it goes on as in the last 24 hours (told at %d %%)",
+					s.Name, s.Forecast.Short(), s.Limit.Short(), e.Period, t.Percent)
 			}
 			if err := k.tell(ctx, e); err != nil {
 				return err
