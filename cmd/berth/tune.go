@@ -48,6 +48,11 @@ func (a *app) tuneCommand() *cobra.Command {
 		Example: "  berth rightsize tune job --sizes 256:512,512:1024,1024:2048 --runs 5 --max-cost 0.05\n" +
 			"  berth rightsize tune --resume 0199a1b2c3d47e5f8a9b0c1d2e3f4a5b --max-cost 0.10",
 		RunE: func(c *cobra.Command, args []string) error {
+			for flag, n := range map[string]int{"runs": q.request.Runs, "parallelism": q.request.Parallelism} {
+				if c.Flags().Changed(flag) && n == 0 {
+					return fault.New(fault.Invalid, "--%s: must be at least 1", flag) // The server takes 0 as left out.
+				}
+			}
 			if !c.Flags().Changed("balance") {
 				return a.tune(c.Context(), q, nil, args, c.ArgsLenAtDash())
 			}
