@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"berth/billing"
 	"berth/billing/tuning"
@@ -23,7 +24,7 @@ import (
 // tuneFlags say what to try, or which tuning is meant.
 type tuneFlags struct {
 	sizes, env  []string
-	maxCost     string
+	maxCost     billing.Money // 0: not given
 	maxDuration time.Duration
 	balance     float64
 	request     tuning.Request
@@ -53,6 +54,9 @@ func (a *app) tuneCommand() *cobra.Command {
 					return fault.New(fault.Invalid, "--%s: must be at least 1", flag) // The server takes 0 as left out.
 				}
 			}
+			if err := q.check(c.Flags()); err != nil {
+				return err
+			}
 			if !c.Flags().Changed("balance") {
 				return a.tune(c.Context(), q, nil, args, c.ArgsLenAtDash())
 			}
@@ -63,7 +67,7 @@ func (a *app) tuneCommand() *cobra.Command {
 	f := c.Flags()
 	f.StringSliceVar(&q.sizes, "sizes", nil, "`CPU:MEMORY` pairs with commas between them (default: half, once, twice and four times the definition's CPU)")
 	f.IntVar(&q.request.Runs, "runs", 0, "how many runs at each size, 1 to 100 (default 5)")
-	f.StringVar(&q.maxCost, "max-cost", "", "US `dollars` that all runs together may cost (default: twice the estimate)")
+	f.Var(dollars{&q.maxCost}, "max-cost", "US `dollars` that all runs together may cost (default: twice the estimate)")
 	f.DurationVar(&q.maxDuration, "max-duration", 0, "stop a run that goes on for longer, and count it as a failure (default 15m)")
 	f.IntVar(&q.request.Parallelism, "parallelism", 0, "how many runs side by side, which disturb each other (default 1)")
 	f.Float64Var(&q.balance, "balance", 0.5, "weight of the cost in the best balance, from 0 to 1; the rest is that of the duration")
@@ -76,6 +80,17 @@ func (a *app) tuneCommand() *cobra.Command {
 	f.StringVar(&q.remove, "remove", "", "forget the tuning with this `ID`, which has ended")
 	f.BoolVar(&q.list, "list", false, "list the tunings that there are")
 	return c
+}
+
+// check refuses a time that would be taken as left out, and what JSON does not have.
+func (q *tuneFlags) check(f *pflag.FlagSet) error {
+	if f.Changed("max-duration") && q.maxDuration == 0 {
+		return fault.New(fault.Invalid, "--max-duration must be more than 0")
+	}
+	if !(q.balance >= 0 && q.balance <= 1) {
+		return fault.New(fault.Invalid, "--balance %v: it is from 0 to 1", q.balance)
+	}
+	return nil
 }
 
 // tune does what the flags say. balance is nil if it is not given.
@@ -94,11 +109,8 @@ func (a *app) tune(ctx context.Context, q tuneFlags, balance *float64, args []st
 		return fault.New(fault.Invalid, "give the name of one task definition, or one of --follow, --cancel, --resume, --remove and --list")
 	}
 	var most *billing.Money
-	if q.maxCost != "" {
-		most = new(billing.Money)
-		if err := most.UnmarshalText([]byte(q.maxCost)); err != nil {
-			return fault.New(fault.Invalid, "--max-cost: %s", fault.Message(err))
-		}
+	if q.maxCost > 0 {
+		most = &q.maxCost
 	}
 	var r tuning.Report
 	var err error
