@@ -9,11 +9,14 @@ import (
 
 // Forecast returns what would become of run if it were submitted now, and changes
 // nothing. Its errors are those of Submit, but that a task which the host could never
-// hold is part of the answer. The token of run is not looked at.
+// hold is part of the answer. A token that made the same tasks already changes nothing of it.
 //
 // The answer is true for the moment in which it is given: what comes and goes before the
 // run is submitted is not in it.
 func (r *Runner) Forecast(ctx context.Context, run task.Run) (task.Forecast, error) {
+	if err := r.unclaimed(ctx, run); err != nil {
+		return task.Forecast{}, err
+	}
 	d, ts, err := r.Preview(ctx, run)
 	never := fault.KindOf(err) == fault.Exhausted && len(ts) > 0
 	if err != nil && !never {
@@ -39,4 +42,21 @@ func (r *Runner) Forecast(ctx context.Context, run task.Run) (task.Forecast, err
 		return task.Forecast{}, err
 	}
 	return f, nil
+}
+
+// unclaimed returns the error that Submit would return if the token of run was used with
+// another request.
+func (r *Runner) unclaimed(ctx context.Context, run task.Run) error {
+	if run.Token == "" {
+		return nil
+	}
+	if err := run.Validate(); err != nil {
+		return err
+	}
+	hash, err := hashOf(run)
+	if err != nil {
+		return err
+	}
+	_, err = r.Store.Requested(ctx, run.Token, hash)
+	return err
 }

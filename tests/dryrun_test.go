@@ -87,6 +87,14 @@ func TestForecast(t *testing.T) {
 			}
 		}
 
+		again := task.Run{Inline: definition("256", "512"), Token: "once"}
+		if _, err := h.runner.Submit(t.Context(), again); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := h.runner.Forecast(t.Context(), again); err != nil {
+			t.Errorf("a run that was submitted already: %v", err)
+		}
+
 		before := h.commits(conn)
 		f, err := h.runner.Forecast(t.Context(), task.Run{Inline: definition("4096", "8192"), Count: 2})
 		if err != nil || fault.KindOf(f.Never) != fault.Exhausted || f.StartNow != 0 || len(f.Tasks) != 2 {
@@ -95,6 +103,7 @@ func TestForecast(t *testing.T) {
 		for _, run := range []task.Run{ // What is wrong is told as Submit tells it.
 			{Definition: "nothing"}, {Inline: definition("512", "1024"), Count: 11}, {Inline: definition("512", "1024"), Overrides: task.Overrides{CPU: "300"}},
 			{Inline: definition("512", "1024"), Network: &task.NetworkConfiguration{AWSVPC: task.AWSVPC{SecurityGroups: []string{"none"}}}},
+			{Inline: definition("512", "1024"), Token: "once"}, // of another request
 		} {
 			_, err := h.runner.Forecast(t.Context(), run)
 			_, want := h.runner.Submit(t.Context(), run)
