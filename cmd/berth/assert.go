@@ -28,13 +28,14 @@ type asserts struct {
 
 func (as *asserts) flags(f *pflag.FlagSet) {
 	f.StringVar(&as.cost, "assert-cost", "", "exit with 122 if the tasks together cost more than so many `dollars`")
-	f.Var(bytesAtMost(&as.peak), "assert-peak-memory", "exit with 122 if a task's memory was ever more than that, as in 300MiB")
+	f.Var(bytesAtMost(&as.peak), "assert-peak-memory", "exit with 122 if a task's memory was ever more than this `size`, as in 300MiB")
 }
 
 // bytesAtMost reads sizes like 300MiB. One without a unit is refused: 300 would be bytes
 // to one and MiB to another.
 func bytesAtMost(value *int64) amount {
 	a := byteSize(value)
+	a.kind = "size with a unit, as in 300MiB"
 	delete(a.units, "")
 	return a
 }
