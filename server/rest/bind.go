@@ -147,12 +147,15 @@ func (s *server) bindNothing(c *gin.Context) error {
 	return strictjson.Unmarshal(body, &struct{}{})
 }
 
-// known refuses query parameters that the operation does not have: a misspelt
-// filter must not select everything.
+// known refuses query parameters that the operation does not have, or that are there
+// twice: a filter that is misspelt or not looked at must not select everything.
 func (p *plan) known(c *gin.Context) error {
-	for name := range c.Request.URL.Query() {
+	for name, values := range c.Request.URL.Query() {
 		if !slices.ContainsFunc(p.params, func(q param) bool { return q.in == "query" && q.name == name }) {
 			return fault.At(name, "unknown query parameter")
+		}
+		if len(values) > 1 {
+			return fault.At(name, "is there %d times; it can be there once", len(values))
 		}
 	}
 	return nil

@@ -50,6 +50,8 @@ func TestBadInput(t *testing.T) {
 		{"absurd limit", "GET", "/tasks?limit=99999999999999999999", ``, 400, "limit", ""},
 		{"odd status", "GET", "/tasks?lastStatus=running", ``, 400, "lastStatus", "RUNNING"},
 		{"misspelt filter", "GET", "/tasks?famly=x", ``, 400, "famly", "unknown"},
+		{"filter twice", "GET", "/tasks?family=x&family=y", ``, 400, "family", "2 times"},
+		{"filter twice, the same", "GET", "/waste?groupBy=family&groupBy=family", ``, 400, "groupBy", "2 times"},
 		{"foreign token", "GET", "/tasks?nextToken=x", ``, 400, "nextToken", ""},
 		{"odd sort", "GET", "/task-definitions?sort=UP", ``, 400, "sort", ""},
 		{"bad name", "GET", "/task-definitions/a%20b", ``, 400, "taskDefinition", ""},
