@@ -17,6 +17,9 @@ import (
 	"berth/task"
 )
 
+// Trial begins the startedBy of tasks that only try a size out.
+const Trial = "tuning/"
+
 // Run is what became of one task. Durations are on its own time line.
 type Run struct {
 	Task      task.ID       `json:"task"`

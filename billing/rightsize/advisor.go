@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"berth/billing"
@@ -246,7 +247,7 @@ func byShape(runs []history.Run) [][]history.Run {
 	var groups [][]history.Run
 	at := make(map[billing.Shape]int)
 	for _, r := range runs {
-		if !r.Charged {
+		if !r.Charged || strings.HasPrefix(r.StartedBy, history.Trial) { // a trial is at a size that nobody chose
 			continue
 		}
 		i, ok := at[r.Shape]

@@ -178,7 +178,7 @@ func (r *Recommendation) trust(runs []history.Run, measured int, ran time.Durati
 		doubt(0, "the runs are of %d revisions", len(revisions))
 	}
 	// A task that uses all of its CPU most of the time is as long as CPU makes it.
-	if 10*e.CPUP50 >= 9*r.Shape.CPU {
+	if 10*e.CPUP50 >= 9*r.Shape.CPU && 10*e.steady >= 9*r.Shape.CPU {
 		doubt(0, "its CPU makes it as long as it is: with more it may be faster and cost as much; \"berth rightsize tune\" measures that")
 	}
 	r.Confidence = []string{"LOW", "MEDIUM", "HIGH"}[max(level, 0)]

@@ -145,7 +145,15 @@ func TestAdvise(t *testing.T) {
 			finding: rightsize.Optimized, suggested: task.Size{CPU: 256, Memory: 512}, level: "MEDIUM"},
 		"stopped by others": {runs: ran(30, 256, 512, 64, 100), spoil: func(r *history.Run) { r.StopCode = "UserInitiated" },
 			finding: rightsize.Optimized, suggested: task.Size{CPU: 256, Memory: 512}, level: "LOW"},
-		"nothing measured":   {runs: ran(30, 1024, 4096, 16, 16), spoil: func(r *history.Run) { r.Use = nil }, finding: rightsize.Insufficient, level: "LOW"},
+		"nothing measured": {runs: ran(30, 1024, 4096, 16, 16), spoil: func(r *history.Run) { r.Use = nil }, finding: rightsize.Insufficient, level: "LOW"},
+		"over at once": {runs: ran(100, 256, 512, 272, 10), spoil: short(0),
+			finding: rightsize.Optimized, suggested: task.Size{CPU: 256, Memory: 512}, level: "HIGH"},
+		"brief, and held back": {runs: ran(100, 256, 512, 272, 10), spoil: short(900),
+			finding: rightsize.Underprovisioned, reasons: []string{rightsize.CPUUnder}, suggested: task.Size{CPU: 512, Memory: 1024}, level: "HIGH"},
+		"brief, of one thread": {runs: ran(100, 1024, 2048, 1024, 10), spoil: short(0),
+			finding: rightsize.Optimized, suggested: task.Size{CPU: 1024, Memory: 2048}, level: "HIGH"},
+		"brief, with memory that no sample saw": {runs: ran(100, 256, 1024, 16, 2), spoil: func(r *history.Run) { short(0)(r); r.Use.PeakBytes = 500 << 20 },
+			finding: rightsize.Optimized, suggested: task.Size{CPU: 256, Memory: 1024}, level: "HIGH"},
 		"too few":            {runs: ran(19, 1024, 4096, 16, 16), finding: rightsize.Insufficient, level: "LOW"},
 		"more than there is": {runs: ran(30, 32768, 249856, 32768, 100), finding: rightsize.Underprovisioned, reasons: []string{rightsize.CPUUnder}, level: "MEDIUM"},
 	} {
@@ -169,13 +177,35 @@ func TestAdvise(t *testing.T) {
 				t.Errorf("%s, %v, %v, %s: %v\n%+v", r.Finding, r.Reasons, got, r.Confidence, r.Because, r.Needs)
 			}
 			if c.suggested.CPU > 0 {
-				now, then := cost(c.runs[0].Shape.Size(), 120), cost(c.suggested, 120)
+				seconds := int64(billing.Billed(c.runs[0].Metered()) / time.Second)
+				now, then := cost(c.runs[0].Shape.Size(), seconds), cost(c.suggested, seconds)
 				n := int64(len(c.runs)) // in a day
 				if r.SavingPerRun != now-then || !near(r.SavingPerMonth, times(now, n*730, 24)-times(then, n*730, 24)) || r.RunsPerMonth != (n*730+12)/24 {
 					t.Errorf("saves %s a run, want %s; %s a month of %d runs", r.SavingPerRun, now-then, r.SavingPerMonth, r.RunsPerMonth)
 				}
 			}
 		})
+	}
+}
+
+// short makes a run one of ten milliseconds with so many of a thousand periods throttled.
+func short(throttled uint64) func(*history.Run) {
+	return func(r *history.Run) {
+		r.Rest, r.Use.ThrottledPeriods = 10*time.Millisecond, throttled
+		for step := range r.Use.Minutes {
+			r.Use.Minutes[step] = 1
+		}
+	}
+}
+
+// Ensure that trials of sizes say nothing of the size that a task has.
+func TestTrials(t *testing.T) {
+	runs := ran(30, 1024, 4096, 16, 16)
+	for i := range runs {
+		runs[i].StartedBy = history.Trial + "1"
+	}
+	if a := advised(t, records{runs: runs}, rightsize.Request{}); len(a.Recommendations) != 0 {
+		t.Errorf("%+v", a.Recommendations)
 	}
 }
 

@@ -148,7 +148,7 @@ func (r Run) token(id ID) string {
 }
 
 // StartedBy is what the tasks of a tuning bear as startedBy.
-func StartedBy(id ID) string { return "tuning/" + string(id) }
+func StartedBy(id ID) string { return history.Trial + string(id) }
 
 // ended returns r with what became of t, which has stopped and whose bill is b. ours
 // says that the tuning itself has asked it to stop.
