@@ -270,7 +270,7 @@ func latest(a, b time.Time) time.Time {
 
 // exitCode returns the code that stands for how the task ended: that of the
 // first essential container that failed, 0 if none did, and codeBerth if the
-// task did not come to run.
+// task did not come to run, or was stopped for want of money before it was done.
 func exitCode(t task.Task) int {
 	ran := false
 	for _, c := range t.Containers {
@@ -282,7 +282,7 @@ func exitCode(t task.Task) int {
 			return *c.ExitCode
 		}
 	}
-	if !ran {
+	if !ran || t.OverSpent() {
 		return codeBerth
 	}
 	return 0
