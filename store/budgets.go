@@ -102,10 +102,10 @@ func (s *Store) Spending(ctx context.Context, bs []budget.Budget, now time.Time)
 	if err != nil {
 		return nil, err
 	}
-	facts := make(map[int64]billing.Facts)
+	facts := make(map[int64]*billing.Facts)
 	for _, h := range p.holds {
 		if _, ok := facts[h.facts]; !ok {
-			if facts[h.facts], err = factsByID(ctx, tx, h.facts); err != nil {
+			if facts[h.facts], err = readFacts(ctx, tx, h.facts); err != nil {
 				return nil, err
 			}
 		}
@@ -124,7 +124,7 @@ func (s *Store) Spending(ctx context.Context, bs []budget.Budget, now time.Time)
 		for _, h := range p.holds {
 			f := facts[h.facts]
 			for _, part := range h.parts {
-				if part.Day >= from && part.Day < to && b.Covers(f) {
+				if part.Day >= from && part.Day < to && b.Covers(*f) {
 					sp.Accrued += part.Accrued
 					sp.Ahead += part.Ahead
 				}

@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"database/sql"
-	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -107,13 +106,13 @@ func (p *purse) covering(ctx context.Context, tx *sql.Tx, facts int64) ([]int, e
 	if c, ok := p.covers[facts]; ok || len(p.budgets) == 0 {
 		return c, nil
 	}
-	f, err := factsByID(ctx, tx, facts)
+	f, err := readFacts(ctx, tx, facts)
 	if err != nil {
 		return nil, err
 	}
 	var all []int
 	for i := range p.budgets {
-		if p.budgets[i].Covers(f) {
+		if p.budgets[i].Covers(*f) {
 			all = append(all, i)
 		}
 	}
@@ -292,25 +291,6 @@ func (p *purse) posted(ctx context.Context, tx *sql.Tx, sums map[costKey]costSum
 		}
 	}
 	return nil
-}
-
-// factsByID reads facts that were noted.
-func factsByID(ctx context.Context, q querier, id int64) (billing.Facts, error) {
-	var f billing.Facts
-	var tags string
-	err := q.QueryRowContext(ctx, `SELECT account, region, cluster, definition, task_group, started_by, tags FROM cost_facts WHERE id = ?`, id).
-		Scan(&f.Account, &f.Region, &f.Cluster, &f.Definition, &f.Group, &f.StartedBy, &tags)
-	if err != nil {
-		return f, fmt.Errorf("read facts %d: %w", id, err)
-	}
-	var pairs [][2]string
-	if err := json.Unmarshal([]byte(tags), &pairs); err != nil {
-		return f, fmt.Errorf("decode tags of facts %d: %w", id, err)
-	}
-	for _, pair := range pairs {
-		f.Tags = append(f.Tags, task.Tag{Key: pair[0], Value: pair[1]})
-	}
-	return f, nil
 }
 
 // spentOn returns what was charged from a time to another in a scope. Both are full hours.

@@ -1,6 +1,7 @@
 package budget
 
 import (
+	"fmt"
 	"maps"
 	"regexp"
 	"slices"
@@ -97,11 +98,11 @@ func (b *Budget) Check() error {
 	for i, t := range b.Notify {
 		switch {
 		case t.Type != Actual && t.Type != Forecasted:
-			return fault.At("notify["+itoa(i)+"].type", "%q is neither ACTUAL nor FORECASTED", t.Type)
+			return fault.At(fmt.Sprintf("notify[%d].type", i), "%q is neither ACTUAL nor FORECASTED", t.Type)
 		case t.Percent < 1 || t.Percent > 1000:
-			return fault.At("notify["+itoa(i)+"].percent", "must be from 1 to 1000, not %d", t.Percent)
+			return fault.At(fmt.Sprintf("notify[%d].percent", i), "must be from 1 to 1000, not %d", t.Percent)
 		case slices.Contains(b.Notify[:i], t):
-			return fault.At("notify["+itoa(i)+"]", "is there twice")
+			return fault.At(fmt.Sprintf("notify[%d]", i), "is there twice")
 		}
 	}
 	for _, by := range slices.Sorted(maps.Keys(b.Scope)) {

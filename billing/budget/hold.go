@@ -1,7 +1,6 @@
 package budget
 
 import (
-	"strconv"
 	"time"
 
 	"berth/billing"
@@ -127,5 +126,3 @@ func first(t task.Task, prices billing.Prices, now time.Time) (Hold, error) {
 	}
 	return h, nil
 }
-
-func itoa(i int) string { return strconv.Itoa(i) }
