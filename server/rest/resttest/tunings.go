@@ -75,7 +75,7 @@ func (f tuned) then(r tuning.Report, err error) (tuning.Report, error) {
 		return r, err
 	}
 	for range 3 { // one ends, the next begins
-		if _, err := f.tuner.Turn(context.TODO()); err != nil {
+		if _, err := f.tuner.Turn(context.Background()); err != nil {
 			return r, err
 		}
 	}
