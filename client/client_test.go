@@ -203,7 +203,7 @@ func TestFaults(t *testing.T) {
 	if _, err := c.Task(ctx, first); fault.KindOf(err) != fault.NotFound {
 		t.Errorf("unknown task: %v", err)
 	}
-	for k := fault.Invalid; k <= fault.OverBudget; k++ {
+	for k := fault.Invalid; k <= fault.Throttled; k++ {
 		f.Broken = &fault.Error{Kind: k, Field: "a.b", Msg: "no " + k.String()}
 		_, err := c.Capacity(ctx)
 		if fault.KindOf(err) != k || fault.FieldOf(err) != "a.b" || fault.Message(err) != "no "+k.String() {

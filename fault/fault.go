@@ -17,18 +17,22 @@ import (
 type Kind uint8
 
 const (
-	Internal    Kind = iota // A bug or a broken dependency; details are for the operator.
-	Invalid                 // The request can never succeed as written.
-	NotFound                // The thing named does not exist.
-	Conflict                // It exists, and its state forbids this.
-	Exhausted               // No capacity or quota left, now or ever.
-	Unavailable             // Worth trying again later.
-	TooLarge                // The request is larger than any request may be.
-	OverBudget              // A limit on spending forbids it.
+	Internal        Kind = iota // A bug or a broken dependency; details are for the operator.
+	Invalid                     // The request can never succeed as written.
+	NotFound                    // The thing named does not exist.
+	Conflict                    // It exists, and its state forbids this.
+	Exhausted                   // No capacity or quota left, now or ever.
+	Unavailable                 // Worth trying again later.
+	TooLarge                    // The request is larger than any request may be.
+	OverBudget                  // A limit on spending forbids it.
+	Unauthenticated             // Nobody has proved who asks.
+	Denied                      // Who asks may not do this.
+	Throttled                   // Asked too often; the same is answered again soon.
 )
 
 // names are append-only: they travel in API responses.
-var names = [...]string{"internal", "invalid", "not found", "conflict", "exhausted", "unavailable", "too large", "over budget"}
+var names = [...]string{"internal", "invalid", "not found", "conflict", "exhausted", "unavailable", "too large", "over budget",
+	"unauthenticated", "denied", "throttled"}
 
 func (k Kind) String() string { return names[k] }
 

@@ -23,6 +23,10 @@ var statuses = map[fault.Kind]int{
 	fault.Unavailable: http.StatusServiceUnavailable,
 	fault.TooLarge:    http.StatusRequestEntityTooLarge,
 	fault.OverBudget:  http.StatusPaymentRequired,
+
+	fault.Unauthenticated: http.StatusUnauthorized,
+	fault.Denied:          http.StatusForbidden,
+	fault.Throttled:       http.StatusTooManyRequests,
 }
 
 // refusal is a request that HTTP itself has a word for.

@@ -252,7 +252,7 @@ func TestConnection(t *testing.T) {
 
 // Ensure a kind that has no status would be noticed.
 func TestStatuses(t *testing.T) {
-	for k := fault.Internal; k <= fault.OverBudget; k++ {
+	for k := fault.Internal; k <= fault.Throttled; k++ {
 		w := newWorld(t)
 		w.Broken = fault.New(k, "x")
 		rec := w.call("GET", "/capacity", "")
