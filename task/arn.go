@@ -18,6 +18,10 @@ type Realm struct {
 	Cluster string
 }
 
+// DefaultCluster is the cluster of whoever names none (ECS API). It exists in every
+// account and region without being made.
+const DefaultCluster = "default"
+
 func (r Realm) arn(resource string) string {
 	return "arn:aws:ecs:" + r.Region + ":" + r.Account + ":" + resource
 }

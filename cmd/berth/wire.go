@@ -32,6 +32,7 @@ import (
 	"berth/isolation/containerd/daemon"
 	"berth/logs"
 	"berth/runner"
+	"berth/server/aws/wire"
 	"berth/server/rest"
 	"berth/store"
 	"berth/task"
@@ -200,6 +201,8 @@ func serve(ctx context.Context, config serverConfig, log *zap.Logger) error {
 		Log: log.Named("server"), Now: time.Now, NewRequestID: func() string { return uuid.Must(uuid.NewV7()).String() },
 	})
 
+	aws := newAWS(config, []wire.Service{}, log.Named("aws"))
+
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return tasks.Run(ctx) })
 	g.Go(func() error { return meter.Run(ctx) })
@@ -211,7 +214,7 @@ func serve(ctx context.Context, config serverConfig, log *zap.Logger) error {
 	g.Go(func() error { return tunings.Run(ctx) })
 	g.Go(func() error { return deliverer.Run(ctx) })
 	g.Go(func() error { return newWatch(config.Anomalies, st, log.Named("anomalies")).Run(ctx) })
-	g.Go(func() error { return serveHTTP(ctx, listener, api, log) })
+	g.Go(func() error { return serveHTTP(ctx, listener, beside(aws, api), log) })
 	g.Go(func() error { return serveHTTP(ctx, asked.listener, asked.handler, log) })
 	g.Go(func() error { // If containerd cannot be kept running, nothing can.
 		select {

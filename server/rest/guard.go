@@ -1,10 +1,7 @@
 package rest
 
 import (
-	"net"
 	"net/http"
-	"slices"
-	"strings"
 
 	"github.com/gin-gonic/gin"
 	"go.uber.org/zap"
@@ -35,11 +32,6 @@ func (s *server) name(c *gin.Context) {
 }
 
 // secure keeps web pages from using the API through their reader's browser.
-//
-// The Host has to be a name that is ours: a page that made its own name point
-// here (DNS rebinding) still sends its own name. Addresses are no names, and
-// nobody else can have ours. Requests that change something may not come from
-// another origin (http.CrossOriginProtection).
 func (s *server) secure(c *gin.Context) {
 	h := c.Writer.Header()
 	h.Set("X-Content-Type-Options", "nosniff")
@@ -47,24 +39,15 @@ func (s *server) secure(c *gin.Context) {
 	h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
 	h.Set("Referrer-Policy", "no-referrer")
 	h.Set("Cache-Control", "no-store")
-	if !s.ourHost(c.Request.Host) {
+	if !s.origin.Ours(c.Request.Host) {
 		s.fail(c, refusal{http.StatusMisdirectedRequest,
 			"this server does not answer to the host " + quoteOr(c.Request.Host, "name that is missing") +
 				"; use an address or localhost, or add the name with --host"})
 		return
 	}
-	if err := s.crossOrigin.Check(c.Request); err != nil {
+	if !s.origin.SameOrigin(c.Request) {
 		s.fail(c, refusal{http.StatusForbidden, "requests from other web pages are refused"})
 	}
-}
-
-func (s *server) ourHost(host string) bool {
-	name := host
-	if h, _, err := net.SplitHostPort(host); err == nil {
-		name = h
-	}
-	name = strings.ToLower(strings.TrimSuffix(strings.Trim(name, "[]"), "."))
-	return name == "localhost" || net.ParseIP(name) != nil || slices.Contains(s.Hosts, name)
 }
 
 // unknown answers for paths that are nobody's.

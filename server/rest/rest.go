@@ -25,6 +25,7 @@ import (
 	"berth/billing/whatif"
 	"berth/logs"
 	"berth/server/api"
+	"berth/server/origin"
 	"berth/task"
 )
 
@@ -227,16 +228,16 @@ type Config struct {
 
 type server struct {
 	Config
-	lifetime    context.Context // ends when the server begins to stop
-	crossOrigin *http.CrossOriginProtection
-	metrics     *metrics
-	document    []byte // OpenAPI
+	lifetime context.Context // ends when the server begins to stop
+	origin   origin.Check
+	metrics  *metrics
+	document []byte // OpenAPI
 }
 
 // New returns the API. When ctx ends, open streams end cleanly; other requests
 // are served on.
 func New(ctx context.Context, c Config) http.Handler {
-	s := &server{Config: c, lifetime: ctx, crossOrigin: http.NewCrossOriginProtection(), metrics: newMetrics()}
+	s := &server{Config: c, lifetime: ctx, origin: origin.New(c.Hosts), metrics: newMetrics()}
 	gin.SetMode(gin.ReleaseMode) // gin would print every route
 	e := gin.New()
 	e.HandleMethodNotAllowed = true

@@ -1,0 +1,32 @@
+package main
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/google/uuid"
+	"go.uber.org/zap"
+
+	"berth/access"
+	"berth/server/aws/wire"
+)
+
+// newAWS returns what answers for AWS's services.
+func newAWS(c serverConfig, services []wire.Service, log *zap.Logger) *wire.Front {
+	return wire.New(wire.Config{
+		Services:     services,
+		Authenticate: wire.Anybody(c.Account, c.Region), Access: access.Open{},
+		Hosts: c.Hosts, Log: log, Now: time.Now, NewRequestID: uuid.NewString,
+	})
+}
+
+// beside serves AWS's requests with aws, and all others with api.
+func beside(aws *wire.Front, api http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if aws.Handles(r) {
+			aws.ServeHTTP(w, r)
+			return
+		}
+		api.ServeHTTP(w, r)
+	})
+}
