@@ -8,7 +8,7 @@ func (r *Runner) equip(d task.Definition, t task.Task, plans []task.ContainerPla
 	for i := range plans {
 		p := &plans[i]
 		if ip := t.IPv4(); p.Hostname == "" && ip != "" {
-			p.Hostname = r.Realm.DNSName(ip)
+			p.Hostname = t.Realm().DNSName(ip)
 		}
 		if r.Environment != nil {
 			p.Env = r.Environment(d, t, p.Name, p.Env)

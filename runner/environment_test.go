@@ -9,7 +9,7 @@ import (
 
 // Ensure containers are told where they run, and nothing where nobody tells.
 func TestEquip(t *testing.T) {
-	var before task.Task
+	before := task.Task{ARN: "arn:aws:ecs:eu-west-1:123456789012:task/default/1"}
 	before.LastStatus = task.Provisioning
 	with, err := before.Apply(task.Provisioned(before, task.Instant{}, task.Network{IPv4: "100.64.0.2"}, "eni"))
 	if err != nil {
@@ -18,7 +18,7 @@ func TestEquip(t *testing.T) {
 	plans := func() []task.ContainerPlan {
 		return []task.ContainerPlan{{Name: "a", Env: []string{"A=1"}}, {Name: "b"}}
 	}
-	r := &Runner{Config: Config{Realm: task.Realm{Region: "eu-west-1"}}}
+	r := &Runner{}
 	if got := r.equip(task.Definition{}, with, plans()); got[0].Hostname != "ip-100-64-0-2.eu-west-1.compute.internal" || !slices.Equal(got[0].Env, []string{"A=1"}) {
 		t.Errorf("%+v", got)
 	}

@@ -31,7 +31,7 @@ func (r *Runner) Forecast(ctx context.Context, run task.Run) (task.Forecast, err
 		return f, nil
 	}
 	// Submitting it would use the revision that says the same, if there is one.
-	latest, err := r.Store.Definition(ctx, d.Family)
+	latest, err := r.Store.Definition(ctx, run.Realm, d.Family)
 	switch {
 	case err == nil && latest.Same(d):
 		f.Definition = latest
@@ -57,6 +57,6 @@ func (r *Runner) unclaimed(ctx context.Context, run task.Run) error {
 	if err != nil {
 		return err
 	}
-	_, err = r.Store.Requested(ctx, run.Token, hash)
+	_, err = r.Store.Requested(ctx, run.Realm, run.Token, hash)
 	return err
 }

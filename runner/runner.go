@@ -30,9 +30,13 @@ import (
 
 // Store is what a Runner remembers by.
 type Store interface {
+	// ActiveCluster returns nil if tasks can be made in the cluster that in names, and
+	// fault.NotFound if it does not exist or was deleted.
+	ActiveCluster(ctx context.Context, in task.Realm) error
+
 	// Definition returns the definition that ref names: a family (its latest
 	// ACTIVE revision), family:revision or an ARN.
-	Definition(ctx context.Context, ref string) (task.Definition, error)
+	Definition(ctx context.Context, in task.Realm, ref string) (task.Definition, error)
 
 	// Create remembers new tasks, all or none, and returns when they are
 	// durable. If d is not nil they become tasks of the revision of its family
@@ -42,7 +46,7 @@ type Store interface {
 
 	// Requested returns the tasks that a request with that token made, nil if
 	// there was none, or fault.Conflict if its hash differs.
-	Requested(ctx context.Context, token, hash string) ([]task.Task, error)
+	Requested(ctx context.Context, in task.Realm, token, hash string) ([]task.Task, error)
 
 	// Advance applies tr to the task as it is now and returns the result once
 	// it is durable.
@@ -64,10 +68,10 @@ type Store interface {
 	// Groups returns all security groups, Group the one of that ID or name, or
 	// fault.NotFound. PutGroup remembers one in place of the one of that name, and
 	// RemoveGroup forgets one, unless it is in use: that is a fault.Conflict.
-	Groups(ctx context.Context) ([]task.SecurityGroup, error)
-	Group(ctx context.Context, ref string) (task.SecurityGroup, error)
-	PutGroup(ctx context.Context, g task.SecurityGroup) (task.SecurityGroup, error)
-	RemoveGroup(ctx context.Context, ref string) error
+	Groups(ctx context.Context, in task.Realm) ([]task.SecurityGroup, error)
+	Group(ctx context.Context, in task.Realm, ref string) (task.SecurityGroup, error)
+	PutGroup(ctx context.Context, in task.Realm, g task.SecurityGroup) (task.SecurityGroup, error)
+	RemoveGroup(ctx context.Context, in task.Realm, ref string) error
 
 	// LastBeat returns the last moment of that life of the host at which a server
 	// is known to have lived.
@@ -88,7 +92,6 @@ type Config struct {
 	Images     Puller
 	Secrets    Secrets
 	Runtime    isolation.Runtime
-	Realm      task.Realm    // names accounts and regions in ARNs
 	Capacity   task.Size     // what all tasks together may reserve
 	Largest    task.Size     // no single task may be larger: what the host really has
 	PIDs       int64         // most processes and threads in one task

@@ -66,7 +66,7 @@ func (r *Runner) pull(wanted context.Context, t task.Task) (task.Transition, err
 // start makes the task's containers and starts each as soon as the containers it
 // depends on are where it wants them.
 func (r *Runner) start(wanted context.Context, t task.Task, health *checks) (task.Transition, error) {
-	d, err := r.Store.Definition(wanted, t.DefinitionARN)
+	d, err := r.Store.Definition(wanted, t.Realm(), t.DefinitionARN)
 	if err != nil {
 		return r.startFailed(wanted, t, err, false, nil)
 	}
@@ -147,7 +147,7 @@ const (
 // watch waits until something happens that a running task has to hear of: a
 // container ends or its health changes, the task's time is up, somebody wants it stopped.
 func (r *Runner) watch(wanted context.Context, t task.Task, health *checks) (task.Transition, error) {
-	d, err := r.Store.Definition(wanted, t.DefinitionARN)
+	d, err := r.Store.Definition(wanted, t.Realm(), t.DefinitionARN)
 	if err != nil && wanted.Err() == nil {
 		return task.Transition{}, fmt.Errorf("read definition: %w", err)
 	}
@@ -321,7 +321,7 @@ func (r *Runner) outcome(ctx context.Context, t task.Task, container string) (ta
 
 // end stops every container and takes the last reading of the task's counters.
 func (r *Runner) end(ctx context.Context, t task.Task) (task.Transition, error) {
-	d, err := r.Store.Definition(ctx, t.DefinitionARN)
+	d, err := r.Store.Definition(ctx, t.Realm(), t.DefinitionARN)
 	if err != nil {
 		return task.Transition{}, fmt.Errorf("read definition: %w", err)
 	}

@@ -26,7 +26,7 @@ func (r *Runner) Submit(ctx context.Context, run task.Run) ([]task.Task, error) 
 		return nil, err
 	}
 	if run.Token != "" {
-		earlier, err := r.Store.Requested(ctx, run.Token, hash)
+		earlier, err := r.Store.Requested(ctx, run.Realm, run.Token, hash)
 		if err != nil || earlier != nil {
 			return earlier, err
 		}
@@ -49,11 +49,14 @@ func (r *Runner) Preview(ctx context.Context, run task.Run) (task.Definition, []
 	if err := run.Validate(); err != nil {
 		return task.Definition{}, nil, err
 	}
+	if err := r.Store.ActiveCluster(ctx, run.Realm); err != nil {
+		return task.Definition{}, nil, err
+	}
 	d, err := r.definition(ctx, run)
 	if err != nil {
 		return d, nil, err
 	}
-	if run.Network, err = r.inGroups(ctx, run.Network); err != nil {
+	if run.Network, err = r.inGroups(ctx, run.Realm, run.Network); err != nil {
 		return d, nil, err
 	}
 	ts, err := r.tasks(run, d)
@@ -67,7 +70,7 @@ func (r *Runner) definition(ctx context.Context, run task.Run) (task.Definition,
 		d.Status = task.Active // as it will be
 		return d, nil
 	}
-	d, err := r.Store.Definition(ctx, run.Definition)
+	d, err := r.Store.Definition(ctx, run.Realm, run.Definition)
 	if err == nil && d.Status != task.Active {
 		err = fault.At("taskDefinition", "TaskDefinition is inactive")
 	}
@@ -84,7 +87,7 @@ func (r *Runner) tasks(run task.Run, d task.Definition) ([]task.Task, error) {
 		return nil, err
 	}
 	run.Runtime = class
-	ts, err := task.Tasks(d, run, r.Realm, r.NewID, r.Now())
+	ts, err := task.Tasks(d, run, r.NewID, r.Now())
 	if err != nil {
 		return nil, err
 	}
@@ -106,6 +109,9 @@ func (r *Runner) fits(s task.Size) error {
 // hashOf identifies what a run asks for, without its token.
 func hashOf(run task.Run) (string, error) {
 	run.Token = ""
+	if run.Realm.Cluster == task.DefaultCluster { // as runs were before there were others
+		run.Realm = task.Realm{}
+	}
 	b, err := json.Marshal(run)
 	if err != nil {
 		return "", fmt.Errorf("encode run: %w", err)

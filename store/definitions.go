@@ -14,32 +14,32 @@ import (
 // Register remembers d as the next revision of its family and returns it as it
 // is now known. Registering the same definition again makes another revision, as
 // the ECS API does.
-func (s *Store) Register(ctx context.Context, d task.Definition) (task.Definition, error) {
+func (s *Store) Register(ctx context.Context, in task.Realm, d task.Definition) (task.Definition, error) {
 	var made task.Definition
 	err := s.write(ctx, func(tx *sql.Tx) (err error) {
-		made, err = s.register(ctx, tx, d)
+		made, err = s.register(ctx, tx, in, d)
 		return err
 	})
 	return made, err
 }
 
-func (s *Store) register(ctx context.Context, tx *sql.Tx, d task.Definition) (task.Definition, error) {
+func (s *Store) register(ctx context.Context, tx *sql.Tx, in task.Realm, d task.Definition) (task.Definition, error) {
 	var revision int
-	err := tx.QueryRowContext(ctx, `INSERT INTO families (family, last_revision) VALUES (?, 1)
-			ON CONFLICT (family) DO UPDATE SET last_revision = last_revision + 1 RETURNING last_revision`, d.Family).Scan(&revision)
+	err := tx.QueryRowContext(ctx, `INSERT INTO families (account, region, family, last_revision) VALUES (?, ?, ?, 1)
+			ON CONFLICT (account, region, family) DO UPDATE SET last_revision = last_revision + 1 RETURNING last_revision`, in.Account, in.Region, d.Family).Scan(&revision)
 	if err != nil {
 		return d, fmt.Errorf("take next revision: %w", err)
 	}
 	d.Registration = task.Registration{
-		ARN: s.Realm.DefinitionARN(d.Family, revision), Revision: revision, Status: task.Active,
+		ARN: in.DefinitionARN(d.Family, revision), Revision: revision, Status: task.Active,
 		Compatibilities: []string{"EC2", "FARGATE"}, RequiresAttrs: []task.Attribute{}, RegisteredAt: s.Now().UTC(),
 	}
 	body, err := json.Marshal(d)
 	if err != nil {
 		return d, fmt.Errorf("encode definition: %w", err)
 	}
-	if _, err := tx.ExecContext(ctx, `INSERT INTO definitions (family, revision, status, body, created_at) VALUES (?, ?, ?, ?, ?)`,
-		d.Family, revision, d.Status, string(body), s.at()); err != nil {
+	if _, err := tx.ExecContext(ctx, `INSERT INTO definitions (account, region, family, revision, status, body, created_at) VALUES (?, ?, ?, ?, ?, ?, ?)`,
+		in.Account, in.Region, d.Family, revision, d.Status, string(body), s.at()); err != nil {
 		return d, fmt.Errorf("insert definition: %w", err)
 	}
 	return d, nil
@@ -47,34 +47,33 @@ func (s *Store) register(ctx context.Context, tx *sql.Tx, d task.Definition) (ta
 
 // ensure returns the latest ACTIVE revision of d's family if it says the same as
 // d, and else registers d.
-func (s *Store) ensure(ctx context.Context, tx *sql.Tx, d task.Definition) (task.Definition, error) {
-	latest, err := definition(ctx, tx, d.Family)
+func (s *Store) ensure(ctx context.Context, tx *sql.Tx, in task.Realm, d task.Definition) (task.Definition, error) {
+	latest, err := definition(ctx, tx, in, d.Family)
 	switch {
 	case err == nil && latest.Same(d):
 		return latest, nil
 	case err == nil || fault.KindOf(err) == fault.NotFound:
-		return s.register(ctx, tx, d)
+		return s.register(ctx, tx, in, d)
 	}
 	return d, err
 }
 
-// Definition returns the definition that ref names: a family, which means its
+// Definition returns the definition that ref names in an account and region: a family, which means its
 // latest ACTIVE revision, or a family:revision, or an ARN of either.
-func (s *Store) Definition(ctx context.Context, ref string) (task.Definition, error) {
-	return definition(ctx, s.reader(), ref)
+func (s *Store) Definition(ctx context.Context, in task.Realm, ref string) (task.Definition, error) {
+	return definition(ctx, s.reader(), in, ref)
 }
 
-func definition(ctx context.Context, q querier, ref string) (task.Definition, error) {
-	family, revision, err := task.ParseDefinitionRef(ref)
+func definition(ctx context.Context, q querier, in task.Realm, ref string) (task.Definition, error) {
+	family, revision, err := in.DefinitionRef(ref)
 	if err != nil {
 		return task.Definition{}, err
 	}
 	var body string
-	err = q.QueryRowContext(ctx, `SELECT body FROM definitions WHERE family = ? AND (revision = ? OR (? = 0 AND status = 'ACTIVE'))
-			ORDER BY revision DESC LIMIT 1`, family, revision, revision).Scan(&body)
+	err = q.QueryRowContext(ctx, `SELECT body FROM definitions WHERE account = ? AND region = ? AND family = ?
+			AND (revision = ? OR (? = 0 AND status = 'ACTIVE')) ORDER BY revision DESC LIMIT 1`, in.Account, in.Region, family, revision, revision).Scan(&body)
 	if errors.Is(err, sql.ErrNoRows) {
-		return task.Definition{}, &fault.Error{Kind: fault.NotFound, Field: "taskDefinition",
-			Msg: fmt.Sprintf("Unable to describe task definition. No task definition %s", ref)}
+		return task.Definition{}, task.NoDefinition(ref)
 	}
 	if err != nil {
 		return task.Definition{}, fmt.Errorf("read definition: %w", err)
@@ -93,14 +92,14 @@ func decodeDefinition(body string) (task.Definition, error) {
 // Deregister makes a revision INACTIVE: no new task runs it, those that exist
 // go on, and it can still be described. ref must name the revision. A second
 // call changes nothing.
-func (s *Store) Deregister(ctx context.Context, ref string) (task.Definition, error) {
+func (s *Store) Deregister(ctx context.Context, in task.Realm, ref string) (task.Definition, error) {
 	if _, revision, err := task.ParseDefinitionRef(ref); err != nil || revision == 0 {
 		return task.Definition{}, errors.Join(err, fault.At("taskDefinition", "Revision is missing."))
 	}
 	var d task.Definition
 	err := s.write(ctx, func(tx *sql.Tx) error {
 		var err error
-		if d, err = definition(ctx, tx, ref); err != nil || d.Status == task.Inactive {
+		if d, err = definition(ctx, tx, in, ref); err != nil || d.Status != task.Active {
 			return err
 		}
 		d.Status, d.DeregisteredAt = task.Inactive, s.Now().UTC()
@@ -110,12 +109,13 @@ func (s *Store) Deregister(ctx context.Context, ref string) (task.Definition, er
 }
 
 func update(ctx context.Context, tx *sql.Tx, d task.Definition) error {
+	in := d.Realm()
 	body, err := json.Marshal(d)
 	if err != nil {
 		return fmt.Errorf("encode definition: %w", err)
 	}
-	if _, err := tx.ExecContext(ctx, `UPDATE definitions SET status = ?, body = ? WHERE family = ? AND revision = ?`,
-		d.Status, string(body), d.Family, d.Revision); err != nil {
+	if _, err := tx.ExecContext(ctx, `UPDATE definitions SET status = ?, body = ? WHERE account = ? AND region = ? AND family = ? AND revision = ?`,
+		d.Status, string(body), in.Account, in.Region, d.Family, d.Revision); err != nil {
 		return fmt.Errorf("update definition: %w", err)
 	}
 	return nil
@@ -123,6 +123,9 @@ func update(ctx context.Context, tx *sql.Tx, d task.Definition) error {
 
 // DefinitionFilter says which definitions to list. Zero fields do not filter.
 type DefinitionFilter struct {
+	Account      string
+	Region       string
+	Family       string
 	FamilyPrefix string
 	Status       string
 	Newest       bool // newest revisions first; otherwise by family and revision
@@ -147,9 +150,9 @@ func (s *Store) Definitions(ctx context.Context, f DefinitionFilter, p Page) ([]
 		order, beyond = "DESC", "<"
 	}
 	rows, err := s.reader().QueryContext(ctx, `SELECT body FROM definitions
-			WHERE substr(family, 1, length(?)) = ? AND (? = '' OR status = ?) AND (? = 0 OR (family, revision) `+beyond+` (?, ?))
+			WHERE (? = '' OR account = ?) AND (? = '' OR region = ?) AND (? = '' OR family = ?) AND substr(family, 1, length(?)) = ? AND (? = '' OR status = ?) AND (? = 0 OR (family, revision) `+beyond+` (?, ?))
 			ORDER BY family `+order+`, revision `+order+` LIMIT ?`,
-		f.FamilyPrefix, f.FamilyPrefix, f.Status, f.Status, revision, family, revision, limit+1)
+		f.Account, f.Account, f.Region, f.Region, f.Family, f.Family, f.FamilyPrefix, f.FamilyPrefix, f.Status, f.Status, revision, family, revision, limit+1)
 	if err != nil {
 		return nil, "", fmt.Errorf("list definitions: %w", err)
 	}

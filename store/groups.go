@@ -14,12 +14,12 @@ import (
 	"berth/task"
 )
 
-// PutGroup remembers a security group, in place of the one of that name, whose ID it
+// PutGroup remembers a security group of an account and region, in place of the one of that name, whose ID it
 // keeps. Names of groups in its rules become IDs; one that does not exist is
 // fault.Invalid.
-func (s *Store) PutGroup(ctx context.Context, g task.SecurityGroup) (task.SecurityGroup, error) {
+func (s *Store) PutGroup(ctx context.Context, in task.Realm, g task.SecurityGroup) (task.SecurityGroup, error) {
 	err := s.write(ctx, func(tx *sql.Tx) error {
-		all, err := groups(ctx, tx)
+		all, err := groups(ctx, tx, in)
 		if err != nil {
 			return err
 		}
@@ -40,8 +40,8 @@ func (s *Store) PutGroup(ctx context.Context, g task.SecurityGroup) (task.Securi
 		if err != nil {
 			return fmt.Errorf("encode security group: %w", err)
 		}
-		if _, err := tx.ExecContext(ctx, `INSERT INTO security_groups (id, name, body) VALUES (?, ?, ?)
-				ON CONFLICT (id) DO UPDATE SET body = excluded.body`, g.ID, g.Name, string(body)); err != nil {
+		if _, err := tx.ExecContext(ctx, `INSERT INTO security_groups (account, region, id, name, body) VALUES (?, ?, ?, ?, ?)
+				ON CONFLICT (id) DO UPDATE SET body = excluded.body`, in.Account, in.Region, g.ID, g.Name, string(body)); err != nil {
 			return fmt.Errorf("write security group: %w", err)
 		}
 		return nil
@@ -67,13 +67,15 @@ func indexGroup(all []task.SecurityGroup, ref string) int {
 	return slices.IndexFunc(all, func(g task.SecurityGroup) bool { return g.ID == ref || g.Name == ref })
 }
 
-// Groups returns all security groups, by name.
-func (s *Store) Groups(ctx context.Context) ([]task.SecurityGroup, error) {
-	return groups(ctx, s.reader())
+// Groups returns the security groups of an account and region, by name; with a zero Realm
+// all there are.
+func (s *Store) Groups(ctx context.Context, in task.Realm) ([]task.SecurityGroup, error) {
+	return groups(ctx, s.reader(), in)
 }
 
-func groups(ctx context.Context, q querier) ([]task.SecurityGroup, error) {
-	rows, err := q.QueryContext(ctx, `SELECT body FROM security_groups ORDER BY name`)
+func groups(ctx context.Context, q querier, in task.Realm) ([]task.SecurityGroup, error) {
+	rows, err := q.QueryContext(ctx, `SELECT body FROM security_groups WHERE ? = '' OR account = ? AND region = ? ORDER BY name, account, region`,
+		in.Account, in.Account, in.Region)
 	if err != nil {
 		return nil, fmt.Errorf("list security groups: %w", err)
 	}
@@ -94,8 +96,8 @@ func groups(ctx context.Context, q querier) ([]task.SecurityGroup, error) {
 }
 
 // Group returns the security group of that ID or name.
-func (s *Store) Group(ctx context.Context, ref string) (task.SecurityGroup, error) {
-	all, err := s.Groups(ctx)
+func (s *Store) Group(ctx context.Context, in task.Realm, ref string) (task.SecurityGroup, error) {
+	all, err := s.Groups(ctx, in)
 	if err != nil {
 		return task.SecurityGroup{}, err
 	}
@@ -113,9 +115,9 @@ func noGroup(ref string) error {
 
 // RemoveGroup forgets the security group of that ID or name. One that an unfinished
 // task is in, or that the rules of another group name, is a fault.Conflict.
-func (s *Store) RemoveGroup(ctx context.Context, ref string) error {
+func (s *Store) RemoveGroup(ctx context.Context, in task.Realm, ref string) error {
 	return s.write(ctx, func(tx *sql.Tx) error {
-		all, err := groups(ctx, tx)
+		all, err := groups(ctx, tx, in)
 		if err != nil {
 			return err
 		}

@@ -15,6 +15,9 @@ import (
 
 // Filter says which tasks to list. Zero fields do not filter.
 type Filter struct {
+	Account       string
+	Region        string
+	Cluster       string
 	Status        task.Status
 	DesiredStatus task.Status
 	Family        string
@@ -37,6 +40,15 @@ type Page struct {
 func (s *Store) Tasks(ctx context.Context, f Filter, p Page) ([]task.Task, string, error) {
 	where, args := []string{"1"}, []any{}
 	add := func(cond string, v ...any) { where, args = append(where, cond), append(args, v...) }
+	if f.Account != "" {
+		add("account = ?", f.Account)
+	}
+	if f.Region != "" {
+		add("region = ?", f.Region)
+	}
+	if f.Cluster != "" {
+		add("cluster = ?", f.Cluster)
+	}
 	if f.Status != "" {
 		add("status = ?", f.Status)
 	}
@@ -109,6 +121,7 @@ func scanTasks(rows *sql.Rows) ([]task.Task, error) {
 // Tokens are opaque to clients: which list, and the place where its page ended.
 const (
 	tasksToken       = "berth1:"
+	clustersToken    = "berth1-clusters:"
 	definitionsToken = "berth1-definitions:"
 )
 

@@ -15,7 +15,6 @@ import (
 
 	"berth/fault"
 	"berth/store"
-	"berth/store/storetest"
 	"berth/task"
 )
 
@@ -43,7 +42,7 @@ func TestModel(t *testing.T) {
 		defer os.RemoveAll(dir)
 		ctx := context.Background()
 		open := func() *store.Store {
-			s, err := store.Open(ctx, store.Config{Path: filepath.Join(dir, "b.db"), Realm: storetest.Realm, Log: zap.NewNop(), Now: time.Now})
+			s, err := store.Open(ctx, store.Config{Path: filepath.Join(dir, "b.db"), Log: zap.NewNop(), Now: time.Now})
 			if err != nil {
 				rt.Fatal(err)
 			}

@@ -13,12 +13,11 @@ import (
 	"go.uber.org/zap"
 
 	"berth/notice"
-	"berth/task"
 )
 
 func noticeStore(t *testing.T, now func() time.Time) *Store {
 	t.Helper()
-	s, err := Open(context.Background(), Config{Path: filepath.Join(t.TempDir(), "berth.db"), Realm: task.Realm{Account: "000000000000"}, Log: zap.NewNop(), Now: now})
+	s, err := Open(context.Background(), Config{Path: filepath.Join(t.TempDir(), "berth.db"), Log: zap.NewNop(), Now: now})
 	must(t, err)
 	t.Cleanup(func() { must(t, s.Close()) })
 	return s

@@ -12,6 +12,9 @@ import (
 	"berth/task"
 )
 
+// here is where things in tests belong.
+var here = task.Realm{Region: "us-east-1", Account: "000000000000", Cluster: "default"}
+
 // Ensure that what the writer remembers of holds is what is in the database after a
 // commit that failed, whether it was lost or only not answered: money that is held for a
 // task that is there is not given away again, and none is lost with one that is not.
@@ -28,7 +31,7 @@ func TestHoldsWhenCommitFails(t *testing.T) {
 				submit := func() error {
 					n++
 					id := task.ID(fmt.Sprintf("%032x", n))
-					tk := task.Task{ID: id, ARN: s.Realm.TaskARN(id), DefinitionARN: s.Realm.DefinitionARN("web", 1), Version: 1, LastStatus: task.Provisioning, DesiredStatus: task.Running}
+					tk := task.Task{ID: id, ARN: here.TaskARN(id), DefinitionARN: here.DefinitionARN("web", 1), Version: 1, LastStatus: task.Provisioning, DesiredStatus: task.Running}
 					hold := budget.Hold{Task: id, Until: time.Now(), Parts: []budget.Part{{Day: budget.DayOf(time.Now()), Ahead: 10}}}
 					_, err := s.CreateHeld(t.Context(), []task.Task{tk}, []budget.Hold{hold}, nil, "", "")
 					return err

@@ -20,16 +20,13 @@ import (
 	"time"
 
 	"go.uber.org/zap"
-
-	"berth/task"
 )
 
 // Config is what Open needs. All fields are required.
 type Config struct {
-	Path  string // of the database file; its directory must exist
-	Realm task.Realm
-	Log   *zap.Logger
-	Now   func() time.Time
+	Path string // of the database file; its directory must exist
+	Log  *zap.Logger
+	Now  func() time.Time
 }
 
 // Store is an open database. Methods are safe for concurrent use. What they wait

@@ -20,7 +20,7 @@ var demo = task.Definition{Family: "demo", CPU: "256", Memory: "512",
 func newTask(t interface{ Fatal(...any) }) task.Task {
 	d := demo
 	d.Registration = task.Registration{ARN: storetest.Realm.DefinitionARN("demo", 1), Revision: 1, Status: task.Active}
-	tk, err := task.New(d, task.Run{Definition: "demo"}, storetest.Realm, task.NewID(), task.Instant{Wall: time.Now().UTC(), BootID: "b"})
+	tk, err := task.New(d, task.Run{Realm: storetest.Realm, Definition: "demo"}, task.NewID(), task.Instant{Wall: time.Now().UTC(), BootID: "b"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -119,21 +119,21 @@ func TestTasks(t *testing.T) {
 func TestDefinitions(t *testing.T) {
 	s, ctx := storetest.Open(t, t.TempDir()), t.Context()
 	for want := 1; want <= 3; want++ {
-		d, err := s.Register(ctx, demo)
+		d, err := s.Register(ctx, storetest.Realm, demo)
 		if err != nil || d.Revision != want || d.Status != task.Active {
 			t.Fatalf("registered as %d %s, want %d (%v)", d.Revision, d.Status, want, err)
 		}
 	}
-	if _, err := s.Deregister(ctx, "demo:3"); err != nil {
+	if _, err := s.Deregister(ctx, storetest.Realm, "demo:3"); err != nil {
 		t.Fatal(err)
 	}
 	for ref, want := range map[string]int{"demo": 2, "demo:1": 1, "demo:3": 3, storetest.Realm.DefinitionARN("demo", 2): 2} {
-		if d, err := s.Definition(ctx, ref); err != nil || d.Revision != want {
+		if d, err := s.Definition(ctx, storetest.Realm, ref); err != nil || d.Revision != want {
 			t.Errorf("%s is revision %d, want %d (%v)", ref, d.Revision, want, err)
 		}
 	}
 	for _, ref := range []string{"other", "demo:9"} {
-		if _, err := s.Definition(ctx, ref); fault.KindOf(err) != fault.NotFound {
+		if _, err := s.Definition(ctx, storetest.Realm, ref); fault.KindOf(err) != fault.NotFound {
 			t.Errorf("%s: %v, want not found", ref, err)
 		}
 	}
@@ -177,7 +177,7 @@ func TestPrune(t *testing.T) {
 	if _, err := s.Task(ctx, old.ID); fault.KindOf(err) != fault.NotFound {
 		t.Errorf("still there: %v", err)
 	}
-	if got, err := s.Requested(ctx, "token", "hash"); fault.KindOf(err) != fault.Conflict {
+	if got, err := s.Requested(ctx, storetest.Realm, "token", "hash"); fault.KindOf(err) != fault.Conflict {
 		t.Errorf("a token whose tasks are forgotten in part stands for %v, %v", got, err)
 	}
 	for ev, err := range s.Follow(ctx, 0) {
@@ -265,10 +265,10 @@ func TestTag(t *testing.T) {
 	if _, err := s.Tag(ctx, tk.ID, nil, []string{"b"}); fault.KindOf(err) != fault.Conflict {
 		t.Errorf("tags of a stopped task: %v, want a conflict", err)
 	}
-	if _, err := s.Register(ctx, demo); err != nil {
+	if _, err := s.Register(ctx, storetest.Realm, demo); err != nil {
 		t.Fatal(err)
 	}
-	d, err := s.TagDefinition(ctx, "demo:1", []task.Tag{{Key: "a", Value: "1"}}, nil)
+	d, err := s.TagDefinition(ctx, storetest.Realm, "demo:1", []task.Tag{{Key: "a", Value: "1"}}, nil)
 	if err != nil || !slices.Equal(d.Tags, []task.Tag{{Key: "a", Value: "1"}}) {
 		t.Errorf("tags of the definition: %v (%v)", d.Tags, err)
 	}

@@ -44,20 +44,20 @@ func (s *Store) Tag(ctx context.Context, id task.ID, set []task.Tag, remove []st
 
 // TagDefinition does for the revision that ref names what Tag does for a task,
 // whatever its status.
-func (s *Store) TagDefinition(ctx context.Context, ref string, set []task.Tag, remove []string) (task.Definition, error) {
-	return s.retag(ctx, ref, func(have []task.Tag) []task.Tag { return merge(have, set, remove) })
+func (s *Store) TagDefinition(ctx context.Context, in task.Realm, ref string, set []task.Tag, remove []string) (task.Definition, error) {
+	return s.retag(ctx, in, ref, func(have []task.Tag) []task.Tag { return merge(have, set, remove) })
 }
 
 // SetDefinitionTags replaces the tags of the revision that ref names.
-func (s *Store) SetDefinitionTags(ctx context.Context, ref string, tags []task.Tag) (task.Definition, error) {
-	return s.retag(ctx, ref, func([]task.Tag) []task.Tag { return tags })
+func (s *Store) SetDefinitionTags(ctx context.Context, in task.Realm, ref string, tags []task.Tag) (task.Definition, error) {
+	return s.retag(ctx, in, ref, func([]task.Tag) []task.Tag { return tags })
 }
 
-func (s *Store) retag(ctx context.Context, ref string, f func([]task.Tag) []task.Tag) (task.Definition, error) {
+func (s *Store) retag(ctx context.Context, in task.Realm, ref string, f func([]task.Tag) []task.Tag) (task.Definition, error) {
 	var d task.Definition
 	err := s.write(ctx, func(tx *sql.Tx) error {
 		var err error
-		if d, err = definition(ctx, tx, ref); err != nil {
+		if d, err = definition(ctx, tx, in, ref); err != nil {
 			return err
 		}
 		d.Tags = f(d.Tags)

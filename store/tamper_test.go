@@ -49,7 +49,7 @@ func books(t *testing.T, dir string) *billingtest.Catalog {
 
 	begun := time.Date(2026, 10, 31, 21, 30, 0, 0, time.UTC)
 	now := begun.Add(4 * time.Hour)
-	s, err := Open(t.Context(), Config{Path: path, Realm: task.Realm{Region: "us-east-1", Account: "000000000000", Cluster: "default"}, Log: zap.NewNop(),
+	s, err := Open(t.Context(), Config{Path: path, Log: zap.NewNop(),
 		Now: func() time.Time { return now }})
 	must(t, err)
 	defer s.Close()

@@ -13,7 +13,7 @@ import (
 	"berth/task"
 )
 
-// Create remembers new tasks, all or none, and returns them once they are
+// Create remembers new tasks of one realm, at least one, all or none, and returns them once they are
 // durable. If d is not nil they are of the latest ACTIVE revision of its family
 // that says the same, or of a new one: running a file twice is one revision.
 //
@@ -31,8 +31,9 @@ func (s *Store) CreateHeld(ctx context.Context, ts []task.Task, holds []budget.H
 	var made []task.Task
 	err := s.write(ctx, func(tx *sql.Tx) error {
 		made = slices.Clone(ts)
+		in := ts[0].Realm()
 		if token != "" {
-			earlier, err := requested(ctx, tx, token, hash)
+			earlier, err := requested(ctx, tx, in, token, hash)
 			if err != nil {
 				return err
 			}
@@ -48,13 +49,16 @@ func (s *Store) CreateHeld(ctx context.Context, ts []task.Task, holds []budget.H
 			if err != nil {
 				return fmt.Errorf("encode IDs: %w", err)
 			}
-			if _, err := tx.ExecContext(ctx, `INSERT INTO requests (token, hash, tasks, created_at) VALUES (?, ?, ?, ?)`,
-				token, hash, string(list), s.at()); err != nil {
+			if _, err := tx.ExecContext(ctx, `INSERT INTO requests (account, region, token, hash, tasks, created_at) VALUES (?, ?, ?, ?, ?, ?)`,
+				in.Account, in.Region, token, hash, string(list), s.at()); err != nil {
 				return fmt.Errorf("insert request: %w", err)
 			}
 		}
+		if err := activeCluster(ctx, tx, in); err != nil {
+			return err
+		}
 		if d != nil {
-			known, err := s.ensure(ctx, tx, *d)
+			known, err := s.ensure(ctx, tx, in, *d)
 			if err != nil {
 				return err
 			}
@@ -72,15 +76,15 @@ func (s *Store) CreateHeld(ctx context.Context, ts []task.Task, holds []budget.H
 	return made, err
 }
 
-// Requested returns the tasks that a request with that token made, nil if there
+// Requested returns the tasks that a request of that account and region with that token made, nil if there
 // was none, or fault.Conflict if its hash was another.
-func (s *Store) Requested(ctx context.Context, token, hash string) ([]task.Task, error) {
-	return requested(ctx, s.reader(), token, hash)
+func (s *Store) Requested(ctx context.Context, in task.Realm, token, hash string) ([]task.Task, error) {
+	return requested(ctx, s.reader(), in, token, hash)
 }
 
-func requested(ctx context.Context, q querier, token, hash string) ([]task.Task, error) {
+func requested(ctx context.Context, q querier, in task.Realm, token, hash string) ([]task.Task, error) {
 	var known, list string
-	err := q.QueryRowContext(ctx, `SELECT hash, tasks FROM requests WHERE token = ?`, token).Scan(&known, &list)
+	err := q.QueryRowContext(ctx, `SELECT hash, tasks FROM requests WHERE account = ? AND region = ? AND token = ?`, in.Account, in.Region, token).Scan(&known, &list)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, nil
 	}
@@ -118,9 +122,10 @@ func (s *Store) insert(ctx context.Context, tx *sql.Tx, t task.Task) error {
 	if err != nil {
 		return err
 	}
-	if _, err := tx.ExecContext(ctx, `INSERT INTO tasks (id, status, desired_status, family, task_group, started_by, version,
-			created_at, stopped_at, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-		t.ID, t.LastStatus, t.DesiredStatus, family, t.Group, t.StartedBy, t.Version, nanos(t.CreatedAt), nanos(t.StoppedAt), string(body)); err != nil {
+	in := t.Realm()
+	if _, err := tx.ExecContext(ctx, `INSERT INTO tasks (id, account, region, cluster, status, desired_status, family, task_group,
+			started_by, version, created_at, stopped_at, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		t.ID, in.Account, in.Region, in.Cluster, t.LastStatus, t.DesiredStatus, family, t.Group, t.StartedBy, t.Version, nanos(t.CreatedAt), nanos(t.StoppedAt), string(body)); err != nil {
 		return fmt.Errorf("insert task %s: %w", t.ID, err)
 	}
 	if err := insertTags(ctx, tx, t); err != nil {

@@ -24,7 +24,7 @@ var invariants = []struct{ rule, query string }{
 	{"every event belongs to a task", `SELECT seq FROM events WHERE task NOT IN (SELECT id FROM tasks) LIMIT 1`},
 	{"no event is ahead of the journal", `SELECT max(seq) FROM events HAVING max(seq) >
 		(SELECT seq FROM sqlite_sequence WHERE name = 'events')`},
-	{"no family has a revision above its last", `SELECT d.family FROM definitions d LEFT JOIN families f USING (family)
+	{"no family has a revision above its last", `SELECT d.family FROM definitions d LEFT JOIN families f USING (account, region, family)
 		WHERE f.family IS NULL OR d.revision > f.last_revision LIMIT 1`},
 	{"changes of prices count up from the first", `SELECT n FROM price_changes WHERE n > (SELECT count(*) FROM price_changes) LIMIT 1`},
 	{"a change of prices activates a list of the name that it uses", `SELECT c.n FROM price_changes c JOIN price_lists l ON l.id = c.list

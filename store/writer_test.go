@@ -23,7 +23,7 @@ import (
 // openFlaky opens a store in a fresh directory whose commits f may spoil.
 func openFlaky(t *testing.T, f *flaky) *Store {
 	t.Helper()
-	c := Config{Path: filepath.Join(t.TempDir(), "berth.db"), Realm: task.Realm{Region: "r", Account: "1", Cluster: "c"}, Log: zap.NewNop(), Now: time.Now}
+	c := Config{Path: filepath.Join(t.TempDir(), "berth.db"), Log: zap.NewNop(), Now: time.Now}
 	s, err := open(t.Context(), c, func(c driver.Connector) driver.Connector { f.Connector = c; return f })
 	if err != nil {
 		t.Fatal(err)

@@ -15,7 +15,7 @@ import (
 type Realm struct {
 	Region  string
 	Account string // 12 digits
-	Cluster string
+	Cluster string // empty where only the account and region matter
 }
 
 // DefaultCluster is the cluster of whoever names none (ECS API). It exists in every
@@ -31,6 +31,59 @@ func (r Realm) ClusterARN() string { return r.arn("cluster/" + r.Cluster) }
 
 // TaskARN returns the ARN of a task.
 func (r Realm) TaskARN(id ID) string { return r.arn("task/" + r.Cluster + "/" + string(id)) }
+
+// Realm returns where t is.
+func (t Task) Realm() Realm {
+	r := realmOf(t.ARN, "task/")
+	r.Cluster, _, _ = strings.Cut(r.Cluster, "/")
+	return r
+}
+
+// Realm returns the account and region of d, which must be registered.
+func (d Definition) Realm() Realm {
+	r := realmOf(d.ARN, "task-definition/")
+	r.Cluster = ""
+	return r
+}
+
+// realmOf reads an ARN of ECS, arn:aws:ecs:REGION:ACCOUNT:KIND/NAME; the name is taken for
+// the cluster. Another text is nowhere.
+func realmOf(arn, kind string) Realm {
+	parts := strings.SplitN(arn, ":", 6)
+	if len(parts) < 6 || parts[0] != "arn" {
+		return Realm{}
+	}
+	name, ok := strings.CutPrefix(parts[5], kind)
+	if !ok {
+		return Realm{}
+	}
+	return Realm{Region: parts[3], Account: parts[4], Cluster: name}
+}
+
+// InCluster returns the realm of that cluster in r's account and region.
+func (r Realm) InCluster(name string) Realm {
+	r.Cluster = name
+	return r
+}
+
+// DefinitionRef reads the name of a definition in r: a family, a family:revision, or an
+// ARN of one. An ARN of another account or region is fault.NotFound. revision is 0 if ref
+// names none.
+func (r Realm) DefinitionRef(ref string) (family string, revision int, err error) {
+	family, revision, err = ParseDefinitionRef(ref)
+	if err != nil || !strings.HasPrefix(ref, "arn:") {
+		return family, revision, err
+	}
+	if at := realmOf(ref, "task-definition/"); at.Account != r.Account || at.Region != r.Region {
+		return "", 0, NoDefinition(ref)
+	}
+	return family, revision, nil
+}
+
+// NoDefinition is the error of a definition that does not exist, in the ECS API's words.
+func NoDefinition(ref string) error {
+	return &fault.Error{Kind: fault.NotFound, Field: "taskDefinition", Msg: "Unable to describe task definition. No task definition " + ref}
+}
 
 // DefinitionARN returns the ARN of a revision of a definition.
 func (r Realm) DefinitionARN(family string, revision int) string {

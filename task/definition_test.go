@@ -377,7 +377,7 @@ func TestPlan(t *testing.T) {
 	cpu := 256
 	r := Run{Definition: "app", Overrides: Overrides{CPU: "1 vCPU", Memory: "2 GB", Containers: []ContainerOverride{
 		{Name: "app", Command: []string{"b"}, CPU: &cpu, Environment: []KeyValuePair{{"Y", "3"}, {"Z", "4"}}}}}}
-	tk, err := New(d, r, Realm{"us-east-1", "000000000000", "default"}, NewID(), Instant{})
+	tk, err := New(d, r, NewID(), Instant{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -392,7 +392,7 @@ func TestPlan(t *testing.T) {
 		t.Errorf("plan %+v", got)
 	}
 	r.Overrides.Containers[0].Name = "other"
-	if _, err := New(d, r, Realm{}, NewID(), Instant{}); fault.FieldOf(err) != "overrides.containerOverrides[0].name" {
+	if _, err := New(d, r, NewID(), Instant{}); fault.FieldOf(err) != "overrides.containerOverrides[0].name" {
 		t.Errorf("override of no container: %v", err)
 	}
 }
@@ -433,7 +433,7 @@ func FuzzParseDefinition(f *testing.F) {
 		if err := Unsupported(d, r, "X86_64"); err != nil {
 			return
 		}
-		tk, err := New(d, r, Realm{}, NewID(), Instant{})
+		tk, err := New(d, r, NewID(), Instant{})
 		if err != nil {
 			t.Fatalf("valid and cannot run: %v", err)
 		}

@@ -13,6 +13,7 @@ import (
 // Run is the wish to run a definition: the RunTask request of the ECS API as far
 // as it concerns Fargate, plus the fields that only Berth has.
 type Run struct {
+	Realm      Realm                 `json:",omitzero"` // where the tasks will be
 	Definition string                // family, family:revision or ARN; a family alone means its latest ACTIVE revision
 	Count      int                   // 1 to 10 (ECS API, RunTask); 0 means 1
 	Overrides  Overrides             //
@@ -139,10 +140,10 @@ func (o Overrides) container(name string) ContainerOverride {
 
 // Tasks returns the tasks, in PROVISIONING, that a run of d makes, with an ID from newID
 // for each. The errors are those of New.
-func Tasks(d Definition, r Run, realm Realm, newID func() ID, now Instant) ([]Task, error) {
+func Tasks(d Definition, r Run, newID func() ID, now Instant) ([]Task, error) {
 	var ts []Task
 	for _, provider := range Share(r.Providers, max(r.Count, 1)) {
-		t, err := New(d, r, realm, newID(), now)
+		t, err := New(d, r, newID(), now)
 		if err != nil {
 			return nil, err
 		}
@@ -155,8 +156,8 @@ func Tasks(d Definition, r Run, realm Realm, newID func() ID, now Instant) ([]Ta
 
 // New returns the task, in PROVISIONING, that a run of d makes on demand. The errors are
 // fault.Invalid: overrides that do not go with d.
-func New(d Definition, r Run, realm Realm, id ID, now Instant) (Task, error) {
-	o := r.Overrides
+func New(d Definition, r Run, id ID, now Instant) (Task, error) {
+	realm, o := r.Realm, r.Overrides
 	for i, c := range o.Containers {
 		if d.container(c.Name) == nil {
 			return Task{}, fault.At(fmt.Sprintf("overrides.containerOverrides[%d].name", i),

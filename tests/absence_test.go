@@ -8,6 +8,7 @@ import (
 
 	"berth/fault"
 	"berth/isolation"
+	"berth/store/storetest"
 	"berth/task"
 )
 
@@ -165,13 +166,13 @@ func TestOutcomesOfAnUnfinishedStart(t *testing.T) {
 func TestRestartDoesNotOvercommit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHost(t, nil)
-		d, err := h.store.Register(t.Context(), task.Definition{Family: "sim", CPU: "2048", Memory: "4096", ContainerDefinitions: []task.ContainerDefinition{main("sleep", "1h")}})
+		d, err := h.store.Register(t.Context(), storetest.Realm, task.Definition{Family: "sim", CPU: "2048", Memory: "4096", ContainerDefinitions: []task.ContainerDefinition{main("sleep", "1h")}})
 		if err != nil {
 			t.Fatal(err)
 		}
 		var made [2][]task.Task
 		for i := range made {
-			if _, made[i], err = h.runner.Preview(t.Context(), task.Run{Definition: d.ARN}); err != nil { // what Submit does first
+			if _, made[i], err = h.runner.Preview(t.Context(), task.Run{Realm: storetest.Realm, Definition: d.ARN}); err != nil { // what Submit does first
 				t.Fatal(err)
 			}
 		}

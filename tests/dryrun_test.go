@@ -12,6 +12,7 @@ import (
 	_ "modernc.org/sqlite"
 
 	"berth/fault"
+	"berth/store/storetest"
 	"berth/task"
 )
 
@@ -52,9 +53,9 @@ func TestForecast(t *testing.T) {
 			run             task.Run
 			startNow, ahead int
 		}{
-			{task.Run{Inline: definition("512", "1024"), Count: 3}, 3, 0},
-			{task.Run{Inline: definition("512", "1024"), Count: 2}, 1, 0}, // One of five is too many for 2 vCPU.
-			{task.Run{Inline: definition("256", "512")}, 0, 1},            // It waits behind the one before.
+			{task.Run{Realm: storetest.Realm, Inline: definition("512", "1024"), Count: 3}, 3, 0},
+			{task.Run{Realm: storetest.Realm, Inline: definition("512", "1024"), Count: 2}, 1, 0}, // One of five is too many for 2 vCPU.
+			{task.Run{Realm: storetest.Realm, Inline: definition("256", "512")}, 0, 1},            // It waits behind the one before.
 		} {
 			synctest.Wait()
 			before := h.commits(conn)
@@ -87,7 +88,7 @@ func TestForecast(t *testing.T) {
 			}
 		}
 
-		again := task.Run{Inline: definition("256", "512"), Token: "once"}
+		again := task.Run{Realm: storetest.Realm, Inline: definition("256", "512"), Token: "once"}
 		if _, err := h.runner.Submit(t.Context(), again); err != nil {
 			t.Fatal(err)
 		}
@@ -96,7 +97,7 @@ func TestForecast(t *testing.T) {
 		}
 
 		before := h.commits(conn)
-		f, err := h.runner.Forecast(t.Context(), task.Run{Inline: definition("4096", "8192"), Count: 2})
+		f, err := h.runner.Forecast(t.Context(), task.Run{Realm: storetest.Realm, Inline: definition("4096", "8192"), Count: 2})
 		if err != nil || fault.KindOf(f.Never) != fault.Exhausted || f.StartNow != 0 || len(f.Tasks) != 2 {
 			t.Errorf("a task that is too large: %+v, %v", f, err)
 		}
@@ -105,6 +106,7 @@ func TestForecast(t *testing.T) {
 			{Inline: definition("512", "1024"), Network: &task.NetworkConfiguration{AWSVPC: task.AWSVPC{SecurityGroups: []string{"none"}}}},
 			{Inline: definition("512", "1024"), Token: "once"}, // of another request
 		} {
+			run.Realm = storetest.Realm
 			_, err := h.runner.Forecast(t.Context(), run)
 			_, want := h.runner.Submit(t.Context(), run)
 			if err == nil || want == nil || err.Error() != want.Error() || fault.KindOf(err) != fault.KindOf(want) {

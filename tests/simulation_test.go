@@ -73,7 +73,7 @@ func (h *host) start() {
 	st := storetest.OpenUnclosed(h.t, h.dir)
 	h.store = st
 	r, err := runner.New(context.Background(), runner.Config{
-		Store: unlucky{st, h.luck}, Images: puller{}, Secrets: h, Runtime: h.fake, Realm: storetest.Realm,
+		Store: unlucky{st, h.luck}, Images: puller{}, Secrets: h, Runtime: h.fake,
 		Capacity: task.Size{CPU: 2048, Memory: 4096}, Largest: task.Size{CPU: 2048, Memory: 4096},
 		SpotRate: h.spotRate, SpotNotice: 2 * time.Minute, Latency: h.latency, Arch: "X86_64", Log: zap.NewNop(), Now: h.now, NewID: task.NewID,
 	})
@@ -136,11 +136,11 @@ func (h *host) reboot() {
 // submit runs one task of a definition with these containers.
 func (h *host) submit(r task.Run, containers ...task.ContainerDefinition) task.Task {
 	h.t.Helper()
-	d, err := h.store.Register(h.t.Context(), task.Definition{Family: "sim", CPU: "256", Memory: "512", ContainerDefinitions: containers})
+	d, err := h.store.Register(h.t.Context(), storetest.Realm, task.Definition{Family: "sim", CPU: "256", Memory: "512", ContainerDefinitions: containers})
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	r.Definition = d.ARN
+	r.Realm, r.Definition = storetest.Realm, d.ARN
 	for { // The store may say that it failed when it did not; the token makes asking again safe.
 		ts, err := h.runner.Submit(h.t.Context(), r)
 		if err == nil {
@@ -248,10 +248,10 @@ func TestToken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHost(t, nil)
 		submit := func(d task.Definition, token string) ([]task.Task, error) {
-			return h.runner.Submit(t.Context(), task.Run{Inline: &d, Count: 2, Token: token})
+			return h.runner.Submit(t.Context(), task.Run{Realm: storetest.Realm, Inline: &d, Count: 2, Token: token})
 		}
 		revision := func() string {
-			d, err := h.store.Definition(t.Context(), "inline")
+			d, err := h.store.Definition(t.Context(), storetest.Realm, "inline")
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -279,7 +279,7 @@ func TestToken(t *testing.T) {
 		for _, got := range made {
 			again("at once", got, nil)
 		}
-		if d, err := h.store.Definition(t.Context(), arn); err != nil || d.Revision != 1 {
+		if d, err := h.store.Definition(t.Context(), storetest.Realm, arn); err != nil || d.Revision != 1 {
 			t.Errorf("registered as revision %d, %v; want 1", d.Revision, err)
 		}
 
@@ -301,7 +301,7 @@ func TestToken(t *testing.T) {
 		}
 		got, err := submit(one, "once")
 		again("after another revision", got, err)
-		if _, err := h.store.Deregister(t.Context(), arn); err != nil {
+		if _, err := h.store.Deregister(t.Context(), storetest.Realm, arn); err != nil {
 			t.Fatal(err)
 		}
 		got, err = submit(one, "once")

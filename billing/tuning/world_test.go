@@ -98,7 +98,8 @@ func (w *world) Preview(_ context.Context, r task.Run) (task.Definition, []task.
 	if err := r.Validate(); err != nil {
 		return d, nil, err
 	}
-	t, err := task.New(d, r, task.Realm{Region: "us-east-1", Account: "000000000000", Cluster: "default"}, task.ID(fmt.Sprintf("%032x", len(w.tasks)+1)), task.Instant{Wall: w.now})
+	r.Realm = task.Realm{Region: "us-east-1", Account: "000000000000", Cluster: "default"}
+	t, err := task.New(d, r, task.ID(fmt.Sprintf("%032x", len(w.tasks)+1)), task.Instant{Wall: w.now})
 	if err != nil {
 		return d, nil, err
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/containerd/containerd/v2/client"
 	"go.uber.org/zap"
 
+	"berth/access"
 	"berth/billing"
 	"berth/billing/budget"
 	"berth/billing/estimate"
@@ -36,6 +37,7 @@ type journal struct{ *store.Store }
 
 func (j journal) Tasks(ctx context.Context, f rest.TaskFilter) ([]task.Task, string, error) {
 	return j.Store.Tasks(ctx, store.Filter{
+		Account: f.Account, Region: f.Region, Cluster: f.Cluster,
 		Status: f.LastStatus, DesiredStatus: f.DesiredStatus, Family: f.Family, Group: f.Group, StartedBy: f.StartedBy, Tag: f.Tag,
 	}, store.Page{Limit: f.Limit, Token: f.Token})
 }
@@ -55,8 +57,39 @@ func (j journal) StartedBy(ctx context.Context, by string) (all []task.Task, err
 type definitions struct{ *store.Store }
 
 func (d definitions) Definitions(ctx context.Context, f rest.DefinitionFilter) ([]task.Definition, string, error) {
-	return d.Store.Definitions(ctx, store.DefinitionFilter{FamilyPrefix: f.FamilyPrefix, Status: f.Status, Newest: f.Descending},
+	return d.Store.Definitions(ctx, store.DefinitionFilter{Account: f.In.Account, Region: f.In.Region, FamilyPrefix: f.FamilyPrefix, Status: f.Status, Newest: f.Descending},
 		store.Page{Limit: f.Limit, Token: f.Token})
+}
+
+// named lets estimates ask the store about the definitions of who asks for one; home is
+// where this server's own are.
+type named struct {
+	*store.Store
+	home task.Realm
+}
+
+func (n named) Definition(ctx context.Context, ref string) (task.Definition, error) {
+	in := n.home
+	if who := access.From(ctx); who.Account != "" {
+		in = who.Realm()
+	}
+	return n.Store.Definition(ctx, in, ref)
+}
+
+// at runs tasks in one realm, whatever they say.
+type at struct {
+	*runner.Runner
+	realm task.Realm
+}
+
+func (a at) Preview(ctx context.Context, r task.Run) (task.Definition, []task.Task, error) {
+	r.Realm = a.realm
+	return a.Runner.Preview(ctx, r)
+}
+
+func (a at) Submit(ctx context.Context, r task.Run) ([]task.Task, error) {
+	r.Realm = a.realm
+	return a.Runner.Submit(ctx, r)
 }
 
 // held lets the runner's tasks begin only if there is money for them.

@@ -20,7 +20,6 @@ import (
 	"berth/roles"
 	"berth/server/metadata"
 	"berth/store"
-	"berth/task"
 )
 
 // asked is where tasks ask about themselves.
@@ -30,7 +29,7 @@ type asked struct {
 	names    metadata.Names
 }
 
-func openMetadata(ctx context.Context, c serverConfig, realm task.Realm, st *store.Store, host *containerd.Runtime, snapshotter string, log *zap.Logger) (asked, error) {
+func openMetadata(ctx context.Context, c serverConfig, st *store.Store, host *containerd.Runtime, snapshotter string, log *zap.Logger) (asked, error) {
 	secret, err := metadataKey(c.StateDir)
 	if err != nil {
 		return asked{}, err
@@ -39,9 +38,9 @@ func openMetadata(ctx context.Context, c serverConfig, realm task.Realm, st *sto
 	if err != nil {
 		return asked{}, err
 	}
-	names := metadata.Names{Realm: realm, Secret: secret}
+	names := metadata.Names{Secret: secret}
 	handler := metadata.New(metadata.Config{
-		Tasks: st, Host: host, Realm: realm, Snapshotter: snapshotter, Clock: clock.state,
+		Tasks: st, Host: host, Snapshotter: snapshotter, Clock: clock.state,
 		Roles: c.roles(), Names: names, Log: log, Now: time.Now,
 	})
 	l, err := host.MetadataListener(ctx)

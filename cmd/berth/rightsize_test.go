@@ -48,7 +48,7 @@ func TestRightsize(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	web, err := task.New(d, task.Run{Definition: "web"}, storetest.Realm, task.NewID(), began)
+	web, err := task.New(d, task.Run{Realm: storetest.Realm, Definition: "web"}, task.NewID(), began)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -240,7 +240,7 @@ func commandOf(f *resttest.Fake, t task.Task) []string {
 			return o.Command
 		}
 	}
-	d, err := f.Definition(context.Background(), t.DefinitionARN)
+	d, err := f.Definition(context.Background(), t.Realm(), t.DefinitionARN)
 	if err != nil || len(d.ContainerDefinitions[0].Command) == 0 {
 		return []string{"nothing"}
 	}

@@ -72,9 +72,9 @@ func serve(ctx context.Context, config serverConfig, log *zap.Logger) error {
 		return err
 	}
 
-	realm := task.Realm{Region: config.Region, Account: config.Account, Cluster: "default"}
+	realm := task.Realm{Region: config.Region, Account: config.Account, Cluster: task.DefaultCluster}
 	st, err := store.Open(ctx, store.Config{
-		Path: filepath.Join(dirs.state, "berth.db"), Realm: realm, Log: log.Named("store"), Now: time.Now,
+		Path: filepath.Join(dirs.state, "berth.db"), Log: log.Named("store"), Now: time.Now,
 	})
 	if err != nil {
 		return err
@@ -159,7 +159,7 @@ func serve(ctx context.Context, config serverConfig, log *zap.Logger) error {
 	if config.Latency {
 		latency = &runner.Latency{Seed: config.LatencySeed, Size: pulls.Size}
 	}
-	asked, err := openMetadata(ctx, config, realm, st, sandboxes, snapshotter, log.Named("metadata"))
+	asked, err := openMetadata(ctx, config, st, sandboxes, snapshotter, log.Named("metadata"))
 	if err != nil {
 		return err
 	}
@@ -168,7 +168,7 @@ func serve(ctx context.Context, config serverConfig, log *zap.Logger) error {
 		Book: st, Prices: rates, Stop: stops(st, log.Named("budgets")), Tell: told(st, log.Named("budgets")), Clock: clock.now, Log: log.Named("budgets"),
 	})
 	tasks, err := runner.New(ctx, runner.Config{
-		Store: held{st, budgets}, Images: pulls, Secrets: secrets, Runtime: sandboxes, Realm: realm, Environment: asked.names.Environment,
+		Store: held{st, budgets}, Images: pulls, Secrets: secrets, Runtime: sandboxes, Environment: asked.names.Environment,
 		Capacity: config.capacity(whole), Largest: config.largest(whole), PIDs: config.PIDsLimit, Runtimes: classes, Arch: architecture(),
 		SpotRate: config.SpotRate, SpotNotice: config.SpotNotice, Latency: latency,
 		Log: log.Named("runner"), Now: clock.now, NewID: task.NewID,
@@ -181,10 +181,10 @@ func serve(ctx context.Context, config serverConfig, log *zap.Logger) error {
 		Journal: st, Ledger: st, Probe: probe{sandboxes}, Prices: rates, Log: log.Named("meter"), Clock: clock.now,
 	})
 	usage := billing.Retention{History: st, Keep: config.KeepUsage, Log: log.Named("retention"), Now: time.Now}
-	estimates := estimate.New(estimate.Config{Prices: regional{rates}, Runs: st, Definitions: st, Now: time.Now})
+	estimates := estimate.New(estimate.Config{Prices: regional{rates}, Runs: st, Definitions: named{st, realm}, Now: time.Now})
 	sizes := rightsize.New(rightsize.Config{Runs: st, Live: running{st, clock.now}, Prices: regional{rates}, Now: time.Now})
 	tunings := tuning.New(tuning.Config{
-		Tasks: tasks, Journal: journal{st}, Meter: meter, Book: st, Quote: estimates.Expect, Price: priceOf(rates),
+		Tasks: at{tasks, realm}, Journal: journal{st}, Meter: meter, Book: st, Quote: estimates.Expect, Price: priceOf(rates),
 		Log: log.Named("tuning"), Now: time.Now, NewID: func() tuning.ID { return tuning.ID(task.NewID()) },
 	})
 	recorder := history.New(history.Config{Journal: st, Usage: st, Book: st, Quote: estimates.Expect, Log: log.Named("history")})
@@ -197,6 +197,7 @@ func serve(ctx context.Context, config serverConfig, log *zap.Logger) error {
 		Logs: logs.Dir(dirs.logs), Meter: meter, Host: host{tasks, c, st, sandboxes},
 		Prices: rates, Ledger: newLedger(st), Costs: st, Hindsight: newHindsight(st, rates), Estimates: quotes{estimates, st},
 		Budgets: budgets, Notices: st, Anomalies: st, Sizes: sizes, Tunings: tunings,
+		Identify: identify(config),
 		Provider: config.Provider, Hosts: config.Hosts, MaxImport: config.ImportMax, Version: version(),
 		Log: log.Named("server"), Now: time.Now, NewRequestID: func() string { return uuid.Must(uuid.NewV7()).String() },
 	})

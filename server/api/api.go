@@ -63,6 +63,7 @@ type FieldError struct {
 type RunRequest struct {
 	TaskDefinition json.RawMessage `json:"taskDefinition" doc:"The name of a definition (family, family:revision or ARN), or a whole definition, which is then registered unless it equals the latest ACTIVE one of its family"`
 	Count          *int            `json:"count,omitempty" minimum:"1" maximum:"10" doc:"How many tasks; 1 if left out"`
+	Cluster        string          `json:"cluster,omitempty" maxLength:"255" doc:"Name of a cluster; default if left out"`
 	Overrides      *task.Overrides `json:"overrides,omitempty" doc:"What these tasks change in their definition"`
 
 	LaunchType               string                  `json:"launchType,omitempty" enum:"FARGATE" doc:"Not beside capacityProviderStrategy"`

@@ -174,7 +174,7 @@ func TestCredentialsForSDK(t *testing.T) {
 	own := host.tasks[mine]
 	own.Attachments[0].Details[1].Value = "127.0.0.1"
 	host.tasks[mine] = own
-	names := Names{Realm: realm, Secret: []byte("secret")}
+	names := Names{Secret: []byte("secret")}
 	path := "/v2/credentials/" + names.credentials(mine)
 	server := func(r Roles) string {
 		s := httptest.NewServer(newEndpoint(host, func(c *Config) { c.Roles = r }))
@@ -198,7 +198,7 @@ func TestEnvironment(t *testing.T) {
 	h := newHost()
 	own := []string{"AWS_REGION=mine", "ECS_AGENT_URI=mine"}
 	tell := func(id task.ID, container string) []string {
-		n := Names{Realm: realm, Secret: []byte("secret")}
+		n := Names{Secret: []byte("secret")}
 		of := h.tasks[id]
 		return n.Environment(h.definitions[of.DefinitionARN], of, container, own)
 	}

@@ -38,7 +38,7 @@ func (e *endpoint) task(_ context.Context, v version, a asker, tags bool) (any, 
 		DesiredStatus: string(t.DesiredStatus),
 		Limits:        limits(float64(t.Size().CPU)/1024, t.Size().Memory),
 		PullStartedAt: moment(t.PullStartedAt), PullStoppedAt: moment(t.PullStoppedAt), ExecutionStoppedAt: moment(t.ExecutionStoppedAt),
-		AvailabilityZone: e.Realm.Region + "a", LaunchType: t.LaunchType,
+		AvailabilityZone: t.Realm().Region + "a", LaunchType: t.LaunchType,
 	}
 	if tags {
 		answer.TaskTags = make(map[string]string)
@@ -207,7 +207,7 @@ func (e *endpoint) inV4(a asker, c task.Container, both *containerAnswer) *conta
 		Subnet:          subnet.Masked().String(),
 		NameServers:     servers,
 		Search:          search,
-		DNSName:         e.Realm.DNSName(ip),
+		DNSName:         a.task.Realm().DNSName(ip),
 		Gateway:         netip.PrefixFrom(subnet.Masked().Addr().Next(), subnet.Bits()).String(),
 	}}
 	return answer

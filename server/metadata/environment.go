@@ -13,7 +13,6 @@ import (
 // Names makes the paths under which tasks ask. It makes the same ones in the next life
 // of the server.
 type Names struct {
-	Realm  task.Realm
 	Secret []byte // nobody guesses the path of a task's credentials without it
 }
 
@@ -34,7 +33,7 @@ func (n Names) Environment(d task.Definition, t task.Task, container string, own
 	if task.Role(d, t) != "" {
 		platform = append(platform, "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI=/v2/credentials/"+n.credentials(t.ID))
 	}
-	regions := []string{"AWS_DEFAULT_REGION=" + n.Realm.Region, "AWS_REGION=" + n.Realm.Region}
+	regions := []string{"AWS_DEFAULT_REGION=" + t.Realm().Region, "AWS_REGION=" + t.Realm().Region}
 	return slices.Concat(regions, own, platform)
 }
 

@@ -29,7 +29,7 @@ import (
 // Tasks is what is written down of tasks.
 type Tasks interface {
 	Task(ctx context.Context, id task.ID) (task.Task, error)
-	Definition(ctx context.Context, ref string) (task.Definition, error)
+	Definition(ctx context.Context, in task.Realm, ref string) (task.Definition, error)
 }
 
 // Host is where the tasks run.
@@ -70,7 +70,6 @@ type Clock struct {
 type Config struct {
 	Tasks       Tasks
 	Host        Host
-	Realm       task.Realm
 	Snapshotter string       // what makes the containers' root file systems
 	Clock       func() Clock // how true the host's clock is
 	Protection  Protection   // nil: all tasks are standalone; see Standalone
@@ -209,7 +208,7 @@ func (e *endpoint) from(c *gin.Context) (asker, error) {
 	if a.task, err = e.Tasks.Task(c.Request.Context(), id); err != nil {
 		return a, err
 	}
-	a.definition, err = e.Tasks.Definition(c.Request.Context(), a.task.DefinitionARN)
+	a.definition, err = e.Tasks.Definition(c.Request.Context(), a.task.Realm(), a.task.DefinitionARN)
 	return a, err
 }
 

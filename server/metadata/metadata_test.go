@@ -50,7 +50,7 @@ type fakeHost struct {
 
 func (h *fakeHost) Task(_ context.Context, id task.ID) (task.Task, error) { return h.tasks[id], nil }
 
-func (h *fakeHost) Definition(_ context.Context, ref string) (task.Definition, error) {
+func (h *fakeHost) Definition(_ context.Context, _ task.Realm, ref string) (task.Definition, error) {
 	return h.definitions[ref], nil
 }
 
@@ -178,7 +178,7 @@ func newHost() *fakeHost {
 func newEndpoint(h *fakeHost, change ...func(*Config)) http.Handler {
 	now := began
 	c := Config{
-		Tasks: h, Host: h, Realm: realm, Snapshotter: "overlayfs", Names: Names{Realm: realm, Secret: []byte("secret")},
+		Tasks: h, Host: h, Snapshotter: "overlayfs", Names: Names{Secret: []byte("secret")},
 		Clock: func() Clock {
 			return Clock{Synchronized: true, Bound: 1500 * time.Microsecond, At: began}
 		},
@@ -484,7 +484,7 @@ func TestLimit(t *testing.T) {
 
 // Ensure credentials go to the task whose role they are of, under its own path.
 func TestCredentials(t *testing.T) {
-	names := Names{Realm: realm, Secret: []byte("secret")}
+	names := Names{Secret: []byte("secret")}
 	path := "/v2/credentials/" + names.credentials(mine)
 	want := roles.Credentials{AccessKeyID: "AK", SecretAccessKey: "SK", Token: "T", Expiration: began.Add(time.Hour)}
 	with := func(r Roles) func(*Config) { return func(c *Config) { c.Roles = r } }

@@ -3,6 +3,7 @@ package rest
 import (
 	"context"
 
+	"berth/access"
 	"berth/fault"
 	"berth/server/api"
 	"berth/task"
@@ -20,13 +21,13 @@ func (in *registerIn) decode(body []byte) (err error) {
 }
 
 func (s *server) register(ctx context.Context, in *registerIn) (*task.Definition, error) {
-	d, err := s.Definitions.Register(ctx, in.Body)
+	d, err := s.Definitions.Register(ctx, access.From(ctx).Realm(), in.Body)
 	return &d, err
 }
 
 type definitionsIn struct {
 	FamilyPrefix string `query:"familyPrefix" doc:"Only families that begin so"`
-	Status       string `query:"status" enum:"ACTIVE,INACTIVE" doc:"ACTIVE if left out"`
+	Status       string `query:"status" enum:"ACTIVE,INACTIVE,DELETE_IN_PROGRESS" doc:"ACTIVE if left out"`
 	Sort         string `query:"sort" enum:"ASC,DESC" doc:"By family and revision; ASC if left out"`
 	pageIn
 }
@@ -53,6 +54,7 @@ func (s *server) definitions(ctx context.Context, in *definitionsIn) (*api.Defin
 		status = "ACTIVE"
 	}
 	ds, next, err := s.Definitions.Definitions(ctx, DefinitionFilter{
+		In:           access.From(ctx).Realm(),
 		FamilyPrefix: in.FamilyPrefix, Status: status, Descending: in.Sort == "DESC",
 		Limit: in.limit(), Token: in.NextToken,
 	})
@@ -64,7 +66,7 @@ type definitionIn struct {
 }
 
 func (s *server) definition(ctx context.Context, in *definitionIn) (*task.Definition, error) {
-	d, err := s.Definitions.Definition(ctx, in.Name)
+	d, err := s.Definitions.Definition(ctx, access.From(ctx).Realm(), in.Name)
 	return &d, err
 }
 
@@ -72,7 +74,7 @@ func (s *server) deregister(ctx context.Context, in *definitionIn) (*task.Defini
 	if !namesRevision(in.Name) {
 		return nil, errNoRevision(in.Name)
 	}
-	d, err := s.Definitions.Deregister(ctx, in.Name)
+	d, err := s.Definitions.Deregister(ctx, access.From(ctx).Realm(), in.Name)
 	return &d, err
 }
 
@@ -91,7 +93,7 @@ func (s *server) tagDefinition(ctx context.Context, in *tagDefinitionIn) (*task.
 	if err := task.ValidateTags(in.Body.Tags); err != nil {
 		return nil, err
 	}
-	d, err := s.Definitions.SetDefinitionTags(ctx, in.Name, in.Body.Tags)
+	d, err := s.Definitions.SetDefinitionTags(ctx, access.From(ctx).Realm(), in.Name, in.Body.Tags)
 	return &d, err
 }
 

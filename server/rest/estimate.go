@@ -16,6 +16,9 @@ func (s *server) estimate(ctx context.Context, in *estimateIn) (*estimate.Estima
 
 // accuracy compares the estimate of a task with its bill.
 func (s *server) accuracy(ctx context.Context, in *taskIn) (*api.Accuracy, error) {
+	if err := s.ours(ctx, in.ID.ID); err != nil {
+		return nil, err
+	}
 	q, err := s.Estimates.Quote(ctx, in.ID.ID)
 	if err != nil {
 		return nil, err

@@ -32,7 +32,7 @@ func (s *server) events(ctx context.Context, in *eventsIn, out *stream[task.Even
 	}
 	end := task.Seq(math.MaxInt64) // where the journal says nothing more of the task
 	if in.Task != nil {
-		t, err := s.Journal.Task(ctx, in.Task.ID)
+		t, err := s.own(ctx, in.Task.ID)
 		if err != nil {
 			return err
 		}
@@ -60,7 +60,7 @@ func (s *server) events(ctx context.Context, in *eventsIn, out *stream[task.Even
 		if err != nil {
 			return err
 		}
-		if in.Task == nil || ev.Task.ID == in.Task.ID {
+		if in.Task == nil && sees(ctx, ev.Task) || in.Task != nil && ev.Task.ID == in.Task.ID {
 			if err := out.send(id(ev.Seq), "task", ev, nil); err != nil {
 				return err
 			}

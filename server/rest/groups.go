@@ -3,6 +3,7 @@ package rest
 import (
 	"context"
 
+	"berth/access"
 	"berth/server/api"
 	"berth/task"
 )
@@ -17,12 +18,12 @@ type putGroupIn struct {
 }
 
 func (s *server) groups(ctx context.Context, _ *none) (*api.GroupList, error) {
-	all, err := s.Groups.Groups(ctx)
+	all, err := s.Groups.Groups(ctx, access.From(ctx).Realm())
 	return &api.GroupList{SecurityGroups: some(all)}, err
 }
 
 func (s *server) group(ctx context.Context, in *groupIn) (*task.SecurityGroup, error) {
-	g, err := s.Groups.Group(ctx, in.Name)
+	g, err := s.Groups.Group(ctx, access.From(ctx).Realm(), in.Name)
 	return &g, err
 }
 
@@ -30,7 +31,7 @@ func (s *server) group(ctx context.Context, in *groupIn) (*task.SecurityGroup, e
 func (s *server) putGroup(ctx context.Context, in *putGroupIn) (*task.SecurityGroup, error) {
 	name := in.Name
 	if task.GroupID.MatchString(name) {
-		g, err := s.Groups.Group(ctx, name)
+		g, err := s.Groups.Group(ctx, access.From(ctx).Realm(), name)
 		if err != nil {
 			return nil, err
 		}
@@ -40,12 +41,12 @@ func (s *server) putGroup(ctx context.Context, in *putGroupIn) (*task.SecurityGr
 	if egress == nil {
 		egress = task.Everything()
 	}
-	g, err := s.Groups.PutGroup(ctx, task.SecurityGroup{
+	g, err := s.Groups.PutGroup(ctx, access.From(ctx).Realm(), task.SecurityGroup{
 		Name: name, Description: in.Body.Description, Ingress: some(in.Body.Ingress), Egress: egress,
 	})
 	return &g, err
 }
 
 func (s *server) removeGroup(ctx context.Context, in *groupIn) (*none, error) {
-	return nil, s.Groups.RemoveGroup(ctx, in.Name)
+	return nil, s.Groups.RemoveGroup(ctx, access.From(ctx).Realm(), in.Name)
 }

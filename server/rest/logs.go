@@ -28,7 +28,7 @@ type logsIn struct {
 // logs streams lines. A reader that comes back says how far it got and misses
 // nothing.
 func (s *server) logs(ctx context.Context, in *logsIn, out *stream[api.LogLine]) error {
-	t, err := s.Journal.Task(ctx, in.ID.ID)
+	t, err := s.own(ctx, in.ID.ID)
 	if err != nil {
 		return err
 	}

@@ -33,6 +33,9 @@ func (s *server) usage(ctx context.Context, in *usageIn) (*billing.Usage, error)
 	if q.Limit == 0 {
 		q.Limit = readingsMax
 	}
+	if err := s.ours(ctx, in.ID.ID); err != nil {
+		return nil, err
+	}
 	u, err := s.Meter.Usage(ctx, in.ID.ID, q)
 	return &u, err
 }
@@ -83,6 +86,9 @@ func (s *server) usageGroups(ctx context.Context, in *usageGroupsIn) (*billing.U
 }
 
 func (s *server) bill(ctx context.Context, in *taskIn) (*billing.Bill, error) {
+	if err := s.ours(ctx, in.ID.ID); err != nil {
+		return nil, err
+	}
 	b, err := s.Meter.Bill(ctx, in.ID.ID)
 	return &b, err
 }

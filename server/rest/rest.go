@@ -18,6 +18,7 @@ import (
 	"github.com/gin-gonic/gin"
 	"go.uber.org/zap"
 
+	"berth/access"
 	"berth/billing"
 	"berth/billing/estimate"
 	"berth/billing/history"
@@ -47,15 +48,16 @@ type Tasks interface {
 // Definitions remembers task definitions. ref is a family, which means its
 // latest ACTIVE revision, or family:revision, or an ARN.
 type Definitions interface {
-	Register(ctx context.Context, d task.Definition) (task.Definition, error)
-	Definition(ctx context.Context, ref string) (task.Definition, error)
+	Register(ctx context.Context, in task.Realm, d task.Definition) (task.Definition, error)
+	Definition(ctx context.Context, in task.Realm, ref string) (task.Definition, error)
 	Definitions(ctx context.Context, f DefinitionFilter) ([]task.Definition, string, error)
-	Deregister(ctx context.Context, ref string) (task.Definition, error)
-	SetDefinitionTags(ctx context.Context, ref string, tags []task.Tag) (task.Definition, error)
+	Deregister(ctx context.Context, in task.Realm, ref string) (task.Definition, error)
+	SetDefinitionTags(ctx context.Context, in task.Realm, ref string, tags []task.Tag) (task.Definition, error)
 }
 
 // DefinitionFilter selects definitions. Zero values select all.
 type DefinitionFilter struct {
+	In           task.Realm
 	FamilyPrefix string
 	Status       string // ACTIVE or INACTIVE
 	Descending   bool   // by family and revision
@@ -65,15 +67,15 @@ type DefinitionFilter struct {
 
 // Groups looks after security groups. ref is an ID or a name.
 type Groups interface {
-	Groups(ctx context.Context) ([]task.SecurityGroup, error)
-	Group(ctx context.Context, ref string) (task.SecurityGroup, error)
+	Groups(ctx context.Context, in task.Realm) ([]task.SecurityGroup, error)
+	Group(ctx context.Context, in task.Realm, ref string) (task.SecurityGroup, error)
 
 	// PutGroup makes a group, or replaces the one of that name; when it returns the
 	// rules are in force.
-	PutGroup(ctx context.Context, g task.SecurityGroup) (task.SecurityGroup, error)
+	PutGroup(ctx context.Context, in task.Realm, g task.SecurityGroup) (task.SecurityGroup, error)
 
 	// RemoveGroup removes a group. One that is in use is a fault.Conflict.
-	RemoveGroup(ctx context.Context, ref string) error
+	RemoveGroup(ctx context.Context, in task.Realm, ref string) error
 }
 
 // Journal answers what users want to know about tasks.
@@ -97,6 +99,9 @@ type Journal interface {
 
 // TaskFilter selects tasks. Zero values select all.
 type TaskFilter struct {
+	Account       string
+	Region        string
+	Cluster       string
 	LastStatus    task.Status
 	DesiredStatus task.Status
 	Family        string
@@ -216,6 +221,9 @@ type Config struct {
 	Notices     Notices
 	Anomalies   Anomalies
 
+	// Identify says who sent a request. Who cannot prove it is fault.Unauthenticated.
+	Identify func(r *http.Request) (access.Identity, error)
+
 	Provider  string   // who runs the tasks and bills for them, in exports
 	Hosts     []string // names in lower case, besides localhost and addresses, that clients may call this server by
 	MaxImport int64    // bytes of an image that is imported
@@ -249,7 +257,7 @@ func New(ctx context.Context, c Config) http.Handler {
 
 	operations := s.operations()
 	for _, op := range operations {
-		e.Handle(op.method, api.Base+op.path, op.handler)
+		e.Handle(op.method, api.Base+op.path, s.identify, op.handler)
 	}
 	s.document = document(operations, c.Version)
 	e.GET(api.Base+"/openapi.json", s.openAPI)

@@ -2,6 +2,7 @@ package rest
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -9,6 +10,7 @@ import (
 	"regexp"
 	"strings"
 
+	"berth/access"
 	"berth/fault"
 	"berth/server/api"
 	"berth/task"
@@ -29,7 +31,7 @@ func (in *runIn) status() int {
 
 // run runs tasks, or says what would run.
 func (s *server) run(ctx context.Context, in *runIn) (*api.RunResponse, error) {
-	r, err := in.wish()
+	r, err := in.wish(access.From(ctx).Realm())
 	if err != nil {
 		return nil, err
 	}
@@ -43,10 +45,10 @@ func (s *server) run(ctx context.Context, in *runIn) (*api.RunResponse, error) {
 	return &api.RunResponse{Tasks: some(tasks), Failures: []api.Failure{}}, nil
 }
 
-// wish reads the request.
-func (in *runIn) wish() (task.Run, error) {
+// wish reads the request of somebody who is at home there.
+func (in *runIn) wish(home task.Realm) (task.Run, error) {
 	b := in.Body
-	r := task.Run{Tags: b.Tags, Group: b.Group, StartedBy: b.StartedBy, Timeout: b.TimeoutSeconds, Network: b.NetworkConfiguration,
+	r := task.Run{Realm: home.InCluster(cmp.Or(b.Cluster, home.Cluster)), Tags: b.Tags, Group: b.Group, StartedBy: b.StartedBy, Timeout: b.TimeoutSeconds, Network: b.NetworkConfiguration,
 		LaunchType: b.LaunchType, Providers: b.CapacityProviderStrategy, Token: b.ClientToken, Runtime: task.RuntimeClass(b.Runtime)}
 	switch {
 	case r.Token == "":
@@ -85,11 +87,17 @@ func (in *runIn) wish() (task.Run, error) {
 }
 
 func (s *server) interrupt(ctx context.Context, in *taskIn) (*task.Task, error) {
+	if err := s.ours(ctx, in.ID.ID); err != nil {
+		return nil, err
+	}
 	t, err := s.Tasks.Interrupt(ctx, in.ID.ID)
 	return &t, err
 }
 
 func (s *server) isolation(ctx context.Context, in *taskIn) (*task.Isolation, error) {
+	if err := s.ours(ctx, in.ID.ID); err != nil {
+		return nil, err
+	}
 	i, err := s.Tasks.Isolation(ctx, in.ID.ID)
 	return &i, err
 }
@@ -108,6 +116,7 @@ func within(field string, err error) error {
 type tasksIn struct {
 	LastStatus    string `query:"lastStatus" enum:"PROVISIONING,PENDING,ACTIVATING,RUNNING,DEACTIVATING,STOPPING,DEPROVISIONING,STOPPED"`
 	DesiredStatus string `query:"desiredStatus" enum:"RUNNING,STOPPED"`
+	Cluster       string `query:"cluster"`
 	Family        string `query:"family" doc:"Of the task's definition"`
 	Group         string `query:"group"`
 	StartedBy     string `query:"startedBy"`
@@ -118,7 +127,10 @@ type tasksIn struct {
 func (s *server) tasks(ctx context.Context, in *tasksIn) (*api.TaskPage, error) {
 	f := TaskFilter{
 		LastStatus: task.Status(in.LastStatus), DesiredStatus: task.Status(in.DesiredStatus),
-		Family: in.Family, Group: in.Group, StartedBy: in.StartedBy, Limit: in.limit(), Token: in.NextToken,
+		Cluster: in.Cluster, Family: in.Family, Group: in.Group, StartedBy: in.StartedBy, Limit: in.limit(), Token: in.NextToken,
+	}
+	if who := access.From(ctx); !who.Admin {
+		f.Account = who.Account
 	}
 	if in.Tag != "" {
 		key, value, _ := strings.Cut(in.Tag, "=")
@@ -141,7 +153,7 @@ func (id *taskID) UnmarshalText(text []byte) (err error) {
 }
 
 func (s *server) task(ctx context.Context, in *taskIn) (*task.Task, error) {
-	t, err := s.Journal.Task(ctx, in.ID.ID)
+	t, err := s.own(ctx, in.ID.ID)
 	return &t, err
 }
 
@@ -156,6 +168,9 @@ const reasonMax = 255
 func (s *server) stop(ctx context.Context, in *stopIn) (*task.Task, error) {
 	if n := len([]rune(in.Body.Reason)); n > reasonMax {
 		return nil, fault.At("reason", "it has %d characters; at most %d are possible", n, reasonMax)
+	}
+	if err := s.ours(ctx, in.ID.ID); err != nil {
+		return nil, err
 	}
 	t, err := s.Tasks.Stop(ctx, in.ID.ID, in.Body.Reason)
 	return &t, err

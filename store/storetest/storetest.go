@@ -33,7 +33,7 @@ func Open(t testing.TB, dir string) *store.Store {
 func OpenUnclosed(t testing.TB, dir string) *store.Store {
 	t.Helper()
 	s, err := store.Open(context.Background(), store.Config{
-		Path: filepath.Join(dir, "berth.db"), Realm: Realm, Log: zap.NewNop(), Now: time.Now,
+		Path: filepath.Join(dir, "berth.db"), Log: zap.NewNop(), Now: time.Now,
 	})
 	if err != nil {
 		t.Fatal(err)

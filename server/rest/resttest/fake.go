@@ -12,12 +12,14 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"net/http"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
 
+	"berth/access"
 	"berth/billing"
 	"berth/billing/anomaly"
 	"berth/billing/budget"
@@ -37,6 +39,7 @@ import (
 // Fake is the Berth. Make it with New.
 type Fake struct {
 	Realm    task.Realm
+	Who      access.Identity // who calls
 	Largest  task.Size
 	NotReady []string                   // why tasks cannot run
 	Script   func(f *Fake, t task.Task) // drives a submitted task; may be nil
@@ -76,6 +79,7 @@ var Epoch = time.Date(2026, 1, 2, 15, 4, 5, 0, time.UTC)
 func New() *Fake {
 	f := &Fake{
 		Realm:   task.Realm{Region: "us-east-1", Account: "000000000000", Cluster: "default"},
+		Who:     access.Identity{Account: "000000000000", Region: "us-east-1", Admin: true},
 		Largest: task.Size{CPU: 4096, Memory: 8192},
 		now:     Epoch,
 		tasks:   make(map[task.ID]task.Task), entries: make(map[task.ID][]logs.Entry),
@@ -99,8 +103,9 @@ func (f *Fake) Config() rest.Config {
 	return rest.Config{
 		Tasks: f, Definitions: f, Groups: f, Journal: f, Images: f, Secrets: f, Logs: f, Meter: f, Host: f,
 		Ledger: f, Costs: f, Hindsight: f, Estimates: f, Budgets: f, Notices: f, Anomalies: f, Sizes: f, Provider: "Berth",
-		Tunings: tuned{f},
-		Prices:  f.Prices, MaxImport: 1 << 20, Version: "test", Now: time.Now, // connections have deadlines by the real clock
+		Tunings:  tuned{f},
+		Identify: func(*http.Request) (access.Identity, error) { return f.Who, nil },
+		Prices:   f.Prices, MaxImport: 1 << 20, Version: "test", Now: time.Now, // connections have deadlines by the real clock
 		NewRequestID: func() string { f.mu.Lock(); defer f.mu.Unlock(); n++; return "request-" + strconv.Itoa(n) },
 	}
 }
@@ -118,7 +123,7 @@ func (f *Fake) instant() task.Instant {
 // definition returns what r shall run.
 func (f *Fake) definition(ctx context.Context, r task.Run) (task.Definition, error) {
 	if r.Inline == nil {
-		return f.Definition(ctx, r.Definition)
+		return f.Definition(ctx, r.Realm, r.Definition)
 	}
 	d := *r.Inline
 	d.Status = task.Active
@@ -132,8 +137,11 @@ func (f *Fake) prepare(r task.Run, d task.Definition) ([]task.Task, error) {
 	if d.Status != task.Active {
 		return nil, fault.At("taskDefinition", "TaskDefinition is inactive")
 	}
+	if r.Realm == (task.Realm{}) {
+		r.Realm = f.Realm
+	}
 	n := len(f.order)
-	all, err := task.Tasks(d, r, f.Realm, func() task.ID { n++; return task.ID(fmt.Sprintf("%032x", n)) }, f.instant())
+	all, err := task.Tasks(d, r, func() task.ID { n++; return task.ID(fmt.Sprintf("%032x", n)) }, f.instant())
 	if err != nil {
 		return nil, err
 	}
@@ -152,11 +160,11 @@ func (f *Fake) Submit(ctx context.Context, r task.Run) ([]task.Task, error) {
 		return nil, err
 	}
 	if r.Inline != nil {
-		if latest, err := f.Definition(ctx, d.Family); err == nil && latest.Same(d) {
+		if latest, err := f.Definition(ctx, r.Realm, d.Family); err == nil && latest.Same(d) {
 			d = latest
 		} else if _, err := f.previewed(r, d); err != nil {
 			return nil, err
-		} else if d, err = f.Register(ctx, d); err != nil {
+		} else if d, err = f.Register(ctx, f.Realm, d); err != nil {
 			return nil, err
 		}
 	}

@@ -11,7 +11,7 @@ import (
 )
 
 // Groups is rest.Groups.
-func (f *Fake) Groups(context.Context) ([]task.SecurityGroup, error) {
+func (f *Fake) Groups(context.Context, task.Realm) ([]task.SecurityGroup, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	all := slices.Clone(f.groups)
@@ -20,7 +20,7 @@ func (f *Fake) Groups(context.Context) ([]task.SecurityGroup, error) {
 }
 
 // Group is rest.Groups.
-func (f *Fake) Group(_ context.Context, ref string) (task.SecurityGroup, error) {
+func (f *Fake) Group(_ context.Context, _ task.Realm, ref string) (task.SecurityGroup, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	i := f.indexGroup(ref)
@@ -35,7 +35,7 @@ func (f *Fake) indexGroup(ref string) int {
 }
 
 // PutGroup is rest.Groups. IDs count up.
-func (f *Fake) PutGroup(_ context.Context, g task.SecurityGroup) (task.SecurityGroup, error) {
+func (f *Fake) PutGroup(_ context.Context, _ task.Realm, g task.SecurityGroup) (task.SecurityGroup, error) {
 	if err := g.Validate(); err != nil {
 		return g, err
 	}
@@ -52,8 +52,8 @@ func (f *Fake) PutGroup(_ context.Context, g task.SecurityGroup) (task.SecurityG
 }
 
 // RemoveGroup is rest.Groups.
-func (f *Fake) RemoveGroup(ctx context.Context, ref string) error {
-	if _, err := f.Group(ctx, ref); err != nil {
+func (f *Fake) RemoveGroup(ctx context.Context, in task.Realm, ref string) error {
+	if _, err := f.Group(ctx, in, ref); err != nil {
 		return err
 	}
 	f.mu.Lock()

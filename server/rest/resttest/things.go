@@ -13,7 +13,7 @@ import (
 )
 
 // Register is rest.Definitions.
-func (f *Fake) Register(_ context.Context, d task.Definition) (task.Definition, error) {
+func (f *Fake) Register(_ context.Context, _ task.Realm, d task.Definition) (task.Definition, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	d.Revision = 1
@@ -44,7 +44,7 @@ func (f *Fake) find(ref string) (*task.Definition, error) {
 }
 
 // Definition is rest.Definitions.
-func (f *Fake) Definition(_ context.Context, ref string) (task.Definition, error) {
+func (f *Fake) Definition(_ context.Context, _ task.Realm, ref string) (task.Definition, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	d, err := f.find(ref)
@@ -55,12 +55,12 @@ func (f *Fake) Definition(_ context.Context, ref string) (task.Definition, error
 }
 
 // Deregister is rest.Definitions.
-func (f *Fake) Deregister(_ context.Context, ref string) (task.Definition, error) {
+func (f *Fake) Deregister(_ context.Context, _ task.Realm, ref string) (task.Definition, error) {
 	return f.change(ref, func(d *task.Definition) { d.Status, d.DeregisteredAt = task.Inactive, f.now })
 }
 
 // SetDefinitionTags is rest.Definitions.
-func (f *Fake) SetDefinitionTags(_ context.Context, ref string, tags []task.Tag) (task.Definition, error) {
+func (f *Fake) SetDefinitionTags(_ context.Context, _ task.Realm, ref string, tags []task.Tag) (task.Definition, error) {
 	return f.change(ref, func(d *task.Definition) { d.Tags = tags })
 }
 
@@ -183,4 +183,11 @@ func (f *Fake) Pulls(ctx context.Context) iter.Seq2[[]task.PullProgress, error] 
 			}
 		}
 	}
+}
+
+// named is estimate.Definitions.
+type named struct{ *Fake }
+
+func (n named) Definition(ctx context.Context, ref string) (task.Definition, error) {
+	return n.Fake.Definition(ctx, n.Realm, ref)
 }

@@ -1,0 +1,45 @@
+package rest
+
+import (
+	"context"
+
+	"github.com/gin-gonic/gin"
+
+	"berth/access"
+	"berth/fault"
+	"berth/task"
+)
+
+// identify finds out who calls.
+func (s *server) identify(c *gin.Context) {
+	who, err := s.Identify(c.Request)
+	if err != nil {
+		s.fail(c, err)
+		return
+	}
+	c.Request = c.Request.WithContext(access.With(c.Request.Context(), who))
+}
+
+// sees reports whether the caller may know of t.
+func sees(ctx context.Context, t task.Task) bool {
+	who := access.From(ctx)
+	return who.Admin || t.Realm().Account == who.Account
+}
+
+// own returns a task of the caller's account. One of another does not exist for them.
+func (s *server) own(ctx context.Context, id task.ID) (task.Task, error) {
+	t, err := s.Journal.Task(ctx, id)
+	if err == nil && !sees(ctx, t) {
+		return task.Task{}, fault.New(fault.NotFound, "no task %s", id)
+	}
+	return t, err
+}
+
+// ours is own for who does not need the task.
+func (s *server) ours(ctx context.Context, id task.ID) error {
+	if access.From(ctx).Admin {
+		return nil
+	}
+	_, err := s.own(ctx, id)
+	return err
+}
