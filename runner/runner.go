@@ -85,8 +85,8 @@ type Puller interface {
 	Pull(ctx context.Context, name string) (ref string, err error)
 }
 
-// Config is what New needs. All fields are required but SpotRate, Latency and
-// Environment.
+// Config is what New needs. All fields are required but SpotRate, Latency,
+// Environment and Drain.
 type Config struct {
 	Store      Store
 	Images     Puller
@@ -107,6 +107,12 @@ type Config struct {
 	// Environment returns the variables of a container of t, a task of d: own and what
 	// the platform tells it. nil: own.
 	Environment func(d task.Definition, t task.Task, container string, own []string) []string
+
+	// Drain returns when no load balancer sends t anything any more and what it sent has
+	// been answered, or was given time enough. An error other than ctx's repeats it. Tasks
+	// whose time is up are not waited for: those that were interrupted, and those that
+	// there is no money left for. nil: nothing balances.
+	Drain func(ctx context.Context, t task.Task) error
 }
 
 // Runner runs tasks.
@@ -365,7 +371,7 @@ func (r *Runner) step(ctx, wanted context.Context, t task.Task, health *checks) 
 	case task.Running:
 		return r.watch(wanted, t, health)
 	case task.Deactivating:
-		return task.Deactivated(t.Time(r.Now())), nil
+		return r.deactivate(ctx, t)
 	case task.Stopping:
 		return r.end(ctx, t)
 	case task.Deprovisioning:

@@ -319,6 +319,16 @@ func (r *Runner) outcome(ctx context.Context, t task.Task, container string) (ta
 	return o, nil
 }
 
+// deactivate waits until load balancers have let go of the task.
+func (r *Runner) deactivate(ctx context.Context, t task.Task) (task.Transition, error) {
+	if r.Drain != nil && len(t.LoadBalancers) > 0 && !t.Interrupted() && !t.OverSpent() {
+		if err := r.Drain(ctx, t); err != nil {
+			return task.Transition{}, fmt.Errorf("drain: %w", err)
+		}
+	}
+	return task.Deactivated(t.Time(r.Now())), nil
+}
+
 // end stops every container and takes the last reading of the task's counters.
 func (r *Runner) end(ctx context.Context, t task.Task) (task.Transition, error) {
 	d, err := r.Store.Definition(ctx, t.Realm(), t.DefinitionARN)

@@ -26,7 +26,12 @@ type Run struct {
 	Providers  []CapacityProvider    `json:",omitempty"` // which share of the tasks runs where; none: on demand
 	Network    *NetworkConfiguration `json:",omitempty"`
 	Runtime    RuntimeClass          `json:",omitempty"` // Berth: empty means the server's default
-	Token      string                // idempotency: the same token with the same request returns the same tasks; at most 64 characters
+
+	// LoadBalancers are the target groups whose targets the tasks are, at most 5. They are
+	// not looked up: a group that is made later finds them.
+	LoadBalancers []LoadBalancer `json:",omitempty"`
+
+	Token string // idempotency: the same token with the same request returns the same tasks; at most 64 characters
 
 	// Inline is the definition itself, which Definition then does not name: Berth
 	// runs what it never saw before, and registers it.
@@ -84,6 +89,9 @@ func (r Run) Validate() error {
 		return err
 	}
 	if _, err := ParseRuntimeClass("runtime", string(r.Runtime)); err != nil {
+		return err
+	}
+	if err := r.validateLoadBalancers(); err != nil {
 		return err
 	}
 	return r.Overrides.validate()
@@ -164,6 +172,9 @@ func New(d Definition, r Run, id ID, now Instant) (Task, error) {
 				"Override for container named %s is not a container in the TaskDefinition.", c.Name)
 		}
 	}
+	if err := d.CheckLoadBalancers(r.LoadBalancers); err != nil {
+		return Task{}, err
+	}
 	d, err := d.resize(o)
 	if err != nil {
 		return Task{}, err
@@ -180,6 +191,7 @@ func New(d Definition, r Run, id ID, now Instant) (Task, error) {
 
 		NetworkConfiguration: r.Network,
 		Runtime:              r.Runtime,
+		LoadBalancers:        r.LoadBalancers,
 		CreatedAt:            now.Wall, Clock: now,
 	}
 	if t.Group == "" {

@@ -73,6 +73,7 @@ type Task struct {
 
 	NetworkConfiguration *NetworkConfiguration `json:"networkConfiguration,omitempty"` // Berth, as a service has it
 	Runtime              RuntimeClass          `json:"runtime,omitempty"`              // Berth
+	LoadBalancers        []LoadBalancer        `json:"loadBalancers,omitempty"`        // Berth, as a service has them: whose target it is
 
 	Overrides   Overrides    `json:"overrides"`
 	Containers  []Container  `json:"containers"`

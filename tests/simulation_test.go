@@ -37,6 +37,8 @@ type host struct {
 	spotRate float64         // interruptions of a task in an hour
 	epoch    time.Time       // when the boot clock stood at zero
 
+	drain func(context.Context, task.Task) error // nil: nothing balances
+
 	secrets func() ([]string, error) // what containers are told in confidence; nil: they ask for nothing
 
 	store  *store.Store
@@ -76,6 +78,7 @@ func (h *host) start() {
 		Store: unlucky{st, h.luck}, Images: puller{}, Secrets: h, Runtime: h.fake,
 		Capacity: task.Size{CPU: 2048, Memory: 4096}, Largest: task.Size{CPU: 2048, Memory: 4096},
 		SpotRate: h.spotRate, SpotNotice: 2 * time.Minute, Latency: h.latency, Arch: "X86_64", Log: zap.NewNop(), Now: h.now, NewID: task.NewID,
+		Drain: h.drain,
 	})
 	if err != nil {
 		h.t.Fatal(err)
