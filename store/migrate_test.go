@@ -113,6 +113,14 @@ var migrationTests = map[string]struct {
 		},
 	},
 	"0013_ledger_blocks.sql": {before: unblocked(), after: blocked},
+	"0021_runs_of_accounts.sql": {
+		before: append(insertTask(someTask, "STOPPED"), `INSERT INTO families VALUES ('123456789012', 'r', 'f', 1)`,
+			`INSERT INTO runs VALUES ('`+someTask+`', 'f', 1, 2, '{}')`,
+			`INSERT INTO runs VALUES ('`+otherTask+`', 'f', 1, 2, '{}')`,
+			`INSERT INTO cost_facts (id, account, region, cluster, definition, task_group, started_by, tags, family) VALUES (1, '111111111111', 'r', 'c', 'f:1', 'g', '', '[]', 'f')`,
+			`INSERT INTO cost_tasks VALUES ('`+otherTask+`', 0, 1)`),
+		after: map[string]string{`SELECT group_concat(account, ' ' ORDER BY task) FROM runs`: "123456789012 111111111111", `SELECT count(*) FROM runs`: "2"},
+	},
 	"0014_tenants.sql": {
 		before: append(append(insertTask(someTask, "RUNNING"), insertTask(otherTask, "STOPPED")...),
 			`UPDATE tasks SET version = 2, body = json_set(body, '$.clusterArn', 'arn:aws:ecs:eu-west-2:123456789012:cluster/default') WHERE id = '`+someTask+`'`,

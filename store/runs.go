@@ -9,6 +9,7 @@ import (
 	"iter"
 	"math"
 	"strconv"
+	"strings"
 	"time"
 
 	"berth/billing/history"
@@ -47,8 +48,8 @@ func (s *Store) PutRun(ctx context.Context, seq task.Seq, r history.Run, keep ti
 		return fmt.Errorf("encode run: %w", err)
 	}
 	return s.write(ctx, func(tx *sql.Tx) error {
-		if _, err := tx.ExecContext(ctx, `INSERT INTO runs (task, family, revision, stopped_at, body) VALUES (?, ?, ?, ?, ?)
-				ON CONFLICT (task) DO NOTHING`, r.Task, r.Family, r.Revision, nanos(r.StoppedAt), string(body)); err != nil {
+		if _, err := tx.ExecContext(ctx, `INSERT INTO runs (task, account, family, revision, stopped_at, body) VALUES (?, ?, ?, ?, ?, ?)
+				ON CONFLICT (task) DO NOTHING`, r.Task, r.Account, r.Family, r.Revision, nanos(r.StoppedAt), string(body)); err != nil {
 			return fmt.Errorf("insert run of task %s: %w", r.Task, err)
 		}
 		for _, q := range []string{`DELETE FROM runs WHERE stopped_at < ?`, `DELETE FROM quotes WHERE at < ?`} {
@@ -124,13 +125,15 @@ func (s *Store) EachRun(ctx context.Context, q history.Query) iter.Seq2[history.
 	if until == 0 {
 		until = math.MaxInt64
 	}
-	query, args := `SELECT body FROM runs WHERE stopped_at >= ? AND stopped_at < ? ORDER BY stopped_at DESC, task DESC LIMIT ?`,
-		[]any{nanos(q.Since), until, limit}
-	if q.Family != "" {
-		query, args = `SELECT body FROM runs WHERE family = ? AND (? = 0 OR revision = ?) AND stopped_at >= ? AND stopped_at < ?
-				ORDER BY stopped_at DESC, task DESC LIMIT ?`,
-			[]any{q.Family, q.Revision, q.Revision, nanos(q.Since), until, limit}
+	where, args := []string{"stopped_at >= ?", "stopped_at < ?"}, []any{nanos(q.Since), until}
+	if q.Account != "" {
+		where, args = append(where, "account = ?"), append(args, q.Account)
 	}
+	if q.Family != "" {
+		where, args = append(where, "family = ?", "(? = 0 OR revision = ?)"), append(args, q.Family, q.Revision, q.Revision)
+	}
+	query := `SELECT body FROM runs WHERE ` + strings.Join(where, " AND ") + ` ORDER BY stopped_at DESC, task DESC LIMIT ?`
+	args = append(args, limit)
 	return func(yield func(history.Run, error) bool) {
 		rows, err := s.reader().QueryContext(ctx, query, args...)
 		if err != nil {
@@ -171,13 +174,19 @@ func (s *Store) RunsOf(ctx context.Context, ids []task.ID) (map[task.ID]history.
 	return all, rows.Err()
 }
 
-// Families returns the families of which runs have stopped since a time, by name.
-func (s *Store) Families(ctx context.Context, since time.Time) ([]string, error) {
+// Families returns the families of which runs of an account, or of all if it is "", have
+// stopped since a time, by name.
+func (s *Store) Families(ctx context.Context, account string, since time.Time) ([]string, error) {
 	// From each family to the next by the index, and not through all runs.
-	rows, err := s.reader().QueryContext(ctx, `WITH RECURSIVE f (family) AS (
-				SELECT min(family) FROM runs
-				UNION ALL SELECT (SELECT min(family) FROM runs WHERE family > f.family) FROM f WHERE f.family IS NOT NULL)
-			SELECT family FROM f WHERE family IS NOT NULL AND EXISTS (SELECT 1 FROM runs WHERE runs.family = f.family AND stopped_at >= ?)`, nanos(since))
+	query, args := `WITH RECURSIVE f (family) AS (
+				SELECT min(family) FROM runs WHERE account = ?1
+				UNION ALL SELECT (SELECT min(family) FROM runs WHERE account = ?1 AND family > f.family) FROM f WHERE f.family IS NOT NULL)
+			SELECT family FROM f WHERE family IS NOT NULL
+				AND EXISTS (SELECT 1 FROM runs WHERE account = ?1 AND runs.family = f.family AND stopped_at >= ?2)`, []any{account, nanos(since)}
+	if account == "" {
+		query, args = `SELECT DISTINCT family FROM runs WHERE stopped_at >= ? ORDER BY family`, []any{nanos(since)}
+	}
+	rows, err := s.reader().QueryContext(ctx, query, args...)
 	if err != nil {
 		return nil, fmt.Errorf("read families: %w", err)
 	}

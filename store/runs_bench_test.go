@@ -22,7 +22,9 @@ func (builtIn) PriceList(context.Context, string, time.Time) (billing.PriceList,
 
 type nothing struct{}
 
-func (nothing) SoFar(context.Context, string, time.Time) ([]history.Run, error) { return nil, nil }
+func (nothing) SoFar(context.Context, string, string, time.Time) ([]history.Run, error) {
+	return nil, nil
+}
 
 // BenchmarkRightsize asks which sizes tasks need of which there were 200,000 runs: one
 // family of half of them, and 100 families.

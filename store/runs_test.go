@@ -42,6 +42,7 @@ func TestRuns(t *testing.T) {
 		{history.Query{Family: "web", Revision: 2, Limit: 1}, []int{8}},
 		{history.Query{Since: start.Add(3 * time.Hour), Until: start.Add(5 * time.Hour)}, []int{4, 3}},
 		{history.Query{Family: "none"}, nil},
+		{history.Query{Account: "111111111111"}, nil},
 	} {
 		got, err := s.Runs(ctx, tt.q)
 		if err != nil || len(got) != len(tt.want) {
@@ -55,7 +56,7 @@ func TestRuns(t *testing.T) {
 		}
 	}
 	for since, want := range map[time.Duration]string{0: "[job web]", 9 * time.Hour: "[job]", 10 * time.Hour: "[]"} {
-		if all, err := s.Families(ctx, start.Add(since)); err != nil || fmt.Sprint(all) != want {
+		if all, err := s.Families(ctx, "", start.Add(since)); err != nil || fmt.Sprint(all) != want {
 			t.Errorf("families since %v: %v, %v; want %s", since, all, err, want)
 		}
 	}

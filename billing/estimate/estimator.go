@@ -28,7 +28,7 @@ type Runs interface {
 
 // Definitions remembers task definitions.
 type Definitions interface {
-	Definition(ctx context.Context, ref string) (task.Definition, error)
+	Definition(ctx context.Context, in task.Realm, ref string) (task.Definition, error)
 }
 
 // Config is what New needs. All fields are required.
@@ -48,6 +48,8 @@ func New(c Config) *Estimator { return &Estimator{c} }
 // Request says what to estimate: exactly one of TaskDefinition, Compose and
 // TerraformPlan.
 type Request struct {
+	Realm task.Realm `json:"-"` // of who asks: whose definitions and runs count
+
 	TaskDefinition json.RawMessage   `json:"taskDefinition,omitempty" doc:"The name of a definition (family, family:revision or ARN), or a whole one"`
 	Compose        string            `json:"compose,omitempty" doc:"The text of a compose file"`
 	Variables      map[string]string `json:"variables,omitempty" doc:"Values of the variables in the compose file"`
@@ -191,7 +193,7 @@ func (e *Estimator) subjects(ctx context.Context, r Request, list billing.PriceL
 		all, err := Terraform(r.TerraformPlan, base)
 		return all, within("terraformPlan", err)
 	}
-	d, err := e.definition(ctx, bytes.TrimSpace(r.TaskDefinition))
+	d, err := e.definition(ctx, r.Realm, bytes.TrimSpace(r.TaskDefinition))
 	if err != nil {
 		return nil, within("taskDefinition", err)
 	}
@@ -208,7 +210,7 @@ func (e *Estimator) subjects(ctx context.Context, r Request, list billing.PriceL
 	return []Subject{s}, nil
 }
 
-func (e *Estimator) definition(ctx context.Context, raw json.RawMessage) (task.Definition, error) {
+func (e *Estimator) definition(ctx context.Context, in task.Realm, raw json.RawMessage) (task.Definition, error) {
 	if raw[0] == '{' {
 		return task.ParseDefinition(raw)
 	}
@@ -216,7 +218,7 @@ func (e *Estimator) definition(ctx context.Context, raw json.RawMessage) (task.D
 	if err := json.Unmarshal(raw, &name); err != nil || name == "" {
 		return task.Definition{}, fault.New(fault.Invalid, "it is neither the name of a definition nor a definition")
 	}
-	return e.Definitions.Definition(ctx, name)
+	return e.Definitions.Definition(ctx, in, name)
 }
 
 // within puts field before the path of the input at fault.
@@ -232,7 +234,7 @@ func within(field string, err error) error {
 
 // item estimates s.
 func (e *Estimator) item(ctx context.Context, r Request, s Subject, list billing.PriceList) (Item, error) {
-	runs, err := e.Runs.Runs(ctx, history.Query{Family: s.Family, Limit: mostRuns})
+	runs, err := e.Runs.Runs(ctx, history.Query{Account: r.Realm.Account, Family: s.Family, Limit: mostRuns})
 	if err != nil {
 		return Item{}, err
 	}
@@ -329,7 +331,7 @@ func (e *Estimator) Expect(ctx context.Context, t task.Task) (history.Quote, err
 	if err != nil {
 		return history.Quote{}, err
 	}
-	runs, err := e.Runs.Runs(ctx, history.Query{Family: family, Limit: mostRuns})
+	runs, err := e.Runs.Runs(ctx, history.Query{Account: t.Realm().Account, Family: family, Limit: mostRuns})
 	if err != nil {
 		return history.Quote{}, err
 	}

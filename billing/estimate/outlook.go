@@ -37,7 +37,7 @@ func (e *Estimator) Outlook(ctx context.Context, family string, ts []task.Task) 
 	if err != nil {
 		return Outlook{}, err
 	}
-	runs, err := e.Runs.Runs(ctx, history.Query{Family: family, Limit: mostRuns})
+	runs, err := e.Runs.Runs(ctx, history.Query{Account: ts[0].Realm().Account, Family: family, Limit: mostRuns})
 	if err != nil {
 		return Outlook{}, err
 	}

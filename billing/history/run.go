@@ -23,6 +23,7 @@ const Trial = "tuning/"
 // Run is what became of one task. Durations are on its own time line.
 type Run struct {
 	Task      task.ID       `json:"task"`
+	Account   string        `json:"account,omitempty"` // none of runs before there were accounts
 	Family    string        `json:"family"`
 	Revision  int           `json:"revision"`
 	Shape     billing.Shape `json:"shape"`
@@ -75,7 +76,7 @@ func (r Run) Failed() bool { return !r.Ran || r.ExitCode != 0 }
 func Of(t task.Task, samples []task.Sample) Run {
 	family, revision, _ := task.ParseDefinitionRef(t.DefinitionARN) // New writes nothing else.
 	r := Run{
-		Task: t.ID, Family: family, Revision: revision, Shape: billing.ShapeOf(t), StartedBy: t.StartedBy,
+		Task: t.ID, Account: t.Realm().Account, Family: family, Revision: revision, Shape: billing.ShapeOf(t), StartedBy: t.StartedBy,
 		StoppedAt: t.StoppedAt, Charged: !t.PullStartedAt.IsZero(), Ran: !t.StartedAt.IsZero(), StopCode: t.StopCode,
 	}
 	if r.Charged {
@@ -157,6 +158,7 @@ type Quote struct {
 
 // Query selects runs. Zero fields do not filter.
 type Query struct {
+	Account  string
 	Family   string
 	Since    time.Time // that stopped then or later
 	Until    time.Time // that stopped before

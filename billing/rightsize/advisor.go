@@ -20,15 +20,15 @@ import (
 type Runs interface {
 	Runs(ctx context.Context, q history.Query) ([]history.Run, error)
 
-	// Families returns the families of which runs have stopped since a time, by name.
-	Families(ctx context.Context, since time.Time) ([]string, error)
+	// Families returns the families of an account of which runs have stopped since a time, by name.
+	Families(ctx context.Context, account string, since time.Time) ([]string, error)
 }
 
 // Live knows the tasks that run, which are not in the records yet.
 type Live interface {
-	// SoFar returns a record of each of a family ("": of all), of what it has used since a
+	// SoFar returns a record of each of an account's family ("": of all), of what it has used since a
 	// time: as if it stopped now, but without a stop code.
-	SoFar(ctx context.Context, family string, since time.Time) ([]history.Run, error)
+	SoFar(ctx context.Context, account, family string, since time.Time) ([]history.Run, error)
 }
 
 // Config is what New needs. All fields are required.
@@ -47,6 +47,8 @@ func New(c Config) *Advisor { return &Advisor{c} }
 
 // Request says what to look at.
 type Request struct {
+	Account string `json:"-"` // whose runs are looked at; empty: everybody's
+
 	TaskDefinition string `json:"taskDefinition,omitempty" doc:"family, or family:revision; every family that has run if left out"`
 
 	LookbackDays          *int   `json:"lookbackDays,omitempty" minimum:"1" maximum:"400" doc:"14 if left out"`
@@ -156,13 +158,13 @@ func (a *Advisor) Advise(ctx context.Context, r Request) (Advice, error) {
 	out := Advice{
 		From: now.AddDate(0, 0, -*r.LookbackDays).UTC(), To: now.UTC(), Currency: "USD", PriceList: list.ID, Request: r, Recommendations: []Recommendation{},
 	}
-	live, err := a.live(ctx, out.From, family, revision)
+	live, err := a.live(ctx, r.Account, out.From, family, revision)
 	if err != nil {
 		return Advice{}, err
 	}
 	families, most := []string{family}, mostRuns
 	if family == "" {
-		if families, err = a.Runs.Families(ctx, out.From); err != nil {
+		if families, err = a.Runs.Families(ctx, r.Account, out.From); err != nil {
 			return Advice{}, err
 		}
 		families = slices.AppendSeq(families, maps.Keys(live))
@@ -171,7 +173,7 @@ func (a *Advisor) Advise(ctx context.Context, r Request) (Advice, error) {
 		most = max(mostRuns/max(len(families), 1), leastRuns)
 	}
 	for _, f := range families {
-		runs, err := a.Runs.Runs(ctx, history.Query{Family: f, Revision: revision, Since: out.From, Limit: most})
+		runs, err := a.Runs.Runs(ctx, history.Query{Account: r.Account, Family: f, Revision: revision, Since: out.From, Limit: most})
 		if err != nil {
 			return Advice{}, err
 		}
@@ -202,8 +204,8 @@ func (a *Advisor) Advise(ctx context.Context, r Request) (Advice, error) {
 
 // live returns the tasks that run, by family: only those of one family, and one revision
 // of it, if they are named.
-func (a *Advisor) live(ctx context.Context, since time.Time, family string, revision int) (map[string][]history.Run, error) {
-	runs, err := a.Live.SoFar(ctx, family, since)
+func (a *Advisor) live(ctx context.Context, account string, since time.Time, family string, revision int) (map[string][]history.Run, error) {
+	runs, err := a.Live.SoFar(ctx, account, family, since)
 	if err != nil {
 		return nil, err
 	}

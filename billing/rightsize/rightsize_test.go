@@ -33,7 +33,7 @@ func (r records) Runs(_ context.Context, q history.Query) ([]history.Run, error)
 	return all, nil
 }
 
-func (r records) Families(_ context.Context, since time.Time) (all []string, err error) {
+func (r records) Families(_ context.Context, _ string, since time.Time) (all []string, err error) {
 	for _, run := range r.runs {
 		if !run.StoppedAt.Before(since) && !slices.Contains(all, run.Family) {
 			all = append(all, run.Family)
@@ -43,7 +43,7 @@ func (r records) Families(_ context.Context, since time.Time) (all []string, err
 	return all, nil
 }
 
-func (r records) SoFar(_ context.Context, family string, _ time.Time) (all []history.Run, err error) {
+func (r records) SoFar(_ context.Context, _, family string, _ time.Time) (all []history.Run, err error) {
 	for _, run := range r.live {
 		if family == "" || run.Family == family {
 			all = append(all, run)

@@ -39,6 +39,8 @@ func New(c Config) *Replayer { return &Replayer{c} }
 // Request says which runs to replay, and on which terms. What is left out of the terms is
 // as it was.
 type Request struct {
+	Account string `json:"-"` // whose runs are looked at; empty: everybody's
+
 	Days   int       `json:"days,omitempty" minimum:"0" maximum:"400" doc:"Runs that stopped in so many days before now; 30 if nothing is said. Not beside from and to"`
 	From   time.Time `json:"from,omitzero" doc:"Runs that stopped then or later"`
 	To     time.Time `json:"to,omitzero" doc:"Runs that stopped before; now if left out"`
@@ -151,7 +153,7 @@ func (p *Replayer) Replay(ctx context.Context, r Request) (Result, error) {
 
 // query returns which runs are asked about, and what is wrong with r.
 func (r Request) query(now time.Time) (history.Query, error) {
-	q := history.Query{Family: r.Family, Since: r.From, Until: r.To}
+	q := history.Query{Account: r.Account, Family: r.Family, Since: r.From, Until: r.To}
 	if q.Until.IsZero() {
 		q.Until = now
 	}

@@ -11,7 +11,6 @@ import (
 	"github.com/containerd/containerd/v2/client"
 	"go.uber.org/zap"
 
-	"berth/access"
 	"berth/billing"
 	"berth/billing/budget"
 	"berth/billing/estimate"
@@ -61,21 +60,6 @@ func (d definitions) Definitions(ctx context.Context, f rest.DefinitionFilter) (
 		store.Page{Limit: f.Limit, Token: f.Token})
 }
 
-// named lets estimates ask the store about the definitions of who asks for one; home is
-// where this server's own are.
-type named struct {
-	*store.Store
-	home task.Realm
-}
-
-func (n named) Definition(ctx context.Context, ref string) (task.Definition, error) {
-	in := n.home
-	if who := access.From(ctx); who.Account != "" {
-		in = who.Realm()
-	}
-	return n.Store.Definition(ctx, in, ref)
-}
-
 // at runs tasks in one realm, whatever they say.
 type at struct {
 	*runner.Runner
@@ -110,7 +94,7 @@ type running struct {
 	now func() task.Instant
 }
 
-func (r running) SoFar(ctx context.Context, family string, since time.Time) ([]history.Run, error) {
+func (r running) SoFar(ctx context.Context, account, family string, since time.Time) ([]history.Run, error) {
 	tasks, _, err := r.Unfinished(ctx)
 	if err != nil {
 		return nil, err
@@ -118,7 +102,7 @@ func (r running) SoFar(ctx context.Context, family string, since time.Time) ([]h
 	now := r.now()
 	var all []history.Run
 	for _, t := range tasks {
-		if of, _, _ := task.ParseDefinitionRef(t.DefinitionARN); t.LastStatus != task.Running || family != "" && of != family {
+		if of, _, _ := task.ParseDefinitionRef(t.DefinitionARN); t.LastStatus != task.Running || account != "" && t.Realm().Account != account || family != "" && of != family {
 			continue
 		}
 		used, err := r.UsedByMinute(ctx, t.ID, since)

@@ -37,7 +37,7 @@ func TestRightsize(t *testing.T) {
 	for i := range 30 {
 		stopped := now.Wall.Add(-time.Duration(i) * time.Hour)
 		if err := st.PutRun(ctx, task.Seq(i+1), history.Run{
-			Task: task.NewID(), Family: "job", Revision: 1, Charged: true, Ran: true, StopCode: task.EssentialExited, Shape: shape, StoppedAt: stopped, Rest: time.Minute,
+			Task: task.NewID(), Account: storetest.Realm.Account, Family: "job", Revision: 1, Charged: true, Ran: true, StopCode: task.EssentialExited, Shape: shape, StoppedAt: stopped, Rest: time.Minute,
 			Use: &history.Use{PeakBytes: 300 << 20, WorkingSetBytes: 300 << 20, Minutes: map[int]int{4: 1}},
 		}, time.Time{}); err != nil {
 			t.Fatal(err)

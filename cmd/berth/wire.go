@@ -181,7 +181,7 @@ func serve(ctx context.Context, config serverConfig, log *zap.Logger) error {
 		Journal: st, Ledger: st, Probe: probe{sandboxes}, Prices: rates, Log: log.Named("meter"), Clock: clock.now,
 	})
 	usage := billing.Retention{History: st, Keep: config.KeepUsage, Log: log.Named("retention"), Now: time.Now}
-	estimates := estimate.New(estimate.Config{Prices: regional{rates}, Runs: st, Definitions: named{st, realm}, Now: time.Now})
+	estimates := estimate.New(estimate.Config{Prices: regional{rates}, Runs: st, Definitions: st, Now: time.Now})
 	sizes := rightsize.New(rightsize.Config{Runs: st, Live: running{st, clock.now}, Prices: regional{rates}, Now: time.Now})
 	tunings := tuning.New(tuning.Config{
 		Tasks: at{tasks, realm}, Journal: journal{st}, Meter: meter, Book: st, Quote: estimates.Expect, Price: priceOf(rates),

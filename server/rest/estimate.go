@@ -3,6 +3,7 @@ package rest
 import (
 	"context"
 
+	"berth/access"
 	"berth/billing/estimate"
 	"berth/server/api"
 )
@@ -10,6 +11,7 @@ import (
 type estimateIn struct{ Body estimate.Request }
 
 func (s *server) estimate(ctx context.Context, in *estimateIn) (*estimate.Estimate, error) {
+	in.Body.Realm = access.From(ctx).Realm()
 	e, err := s.Estimates.Estimate(ctx, in.Body)
 	return &e, err
 }

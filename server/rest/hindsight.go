@@ -3,6 +3,7 @@ package rest
 import (
 	"context"
 
+	"berth/access"
 	"berth/billing"
 	"berth/billing/waste"
 	"berth/billing/whatif"
@@ -33,6 +34,7 @@ type whatIfIn struct{ Body whatif.Request }
 
 // whatIf says what runs would have cost on other terms.
 func (s *server) whatIf(ctx context.Context, in *whatIfIn) (*whatif.Result, error) {
+	in.Body.Account = access.From(ctx).Account
 	r, err := s.Hindsight.WhatIf(ctx, in.Body)
 	return &r, err
 }

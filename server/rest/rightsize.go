@@ -3,6 +3,7 @@ package rest
 import (
 	"context"
 
+	"berth/access"
 	"berth/billing/rightsize"
 )
 
@@ -16,6 +17,7 @@ type rightsizeIn struct {
 }
 
 func (s *server) rightsize(ctx context.Context, in *rightsizeIn) (*rightsize.Advice, error) {
+	in.Body.Account = access.From(ctx).Account
 	a, err := s.Sizes.Advise(ctx, in.Body)
 	return &a, err
 }

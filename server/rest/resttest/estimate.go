@@ -17,7 +17,7 @@ const quoted = 2 * time.Minute
 // Estimate is rest.Estimates, with the built-in prices for every region. A family called
 // measured has run twice, for 30 s and for 90.
 func (f *Fake) Estimate(ctx context.Context, r estimate.Request) (estimate.Estimate, error) {
-	return estimate.New(estimate.Config{Prices: builtIn{}, Runs: measured{}, Definitions: named{f}, Now: f.Now}).Estimate(ctx, r)
+	return estimate.New(estimate.Config{Prices: builtIn{}, Runs: measured{}, Definitions: f, Now: f.Now}).Estimate(ctx, r)
 }
 
 // Quote is rest.Estimates.

@@ -53,7 +53,7 @@ func (f *Fake) previewed(r task.Run, d task.Definition) ([]task.Task, error) {
 
 // Outlook is rest.Estimates, with the prices and runs of Estimate.
 func (f *Fake) Outlook(ctx context.Context, family string, ts []task.Task) (estimate.Outlook, error) {
-	return estimate.New(estimate.Config{Prices: builtIn{}, Runs: measured{}, Definitions: named{f}, Now: f.Now}).Outlook(ctx, family, ts)
+	return estimate.New(estimate.Config{Prices: builtIn{}, Runs: measured{}, Definitions: f, Now: f.Now}).Outlook(ctx, family, ts)
 }
 
 // Have is rest.Images. Images are known by the name that they have.

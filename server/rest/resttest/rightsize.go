@@ -27,7 +27,7 @@ func (r recorded) Runs(ctx context.Context, q history.Query) ([]history.Run, err
 	return all, err
 }
 
-func (r recorded) Families(context.Context, time.Time) ([]string, error) {
+func (r recorded) Families(context.Context, string, time.Time) ([]string, error) {
 	all := []string{"measured"}
 	for _, run := range r.runs {
 		if run.Family != all[len(all)-1] {
@@ -37,4 +37,6 @@ func (r recorded) Families(context.Context, time.Time) ([]string, error) {
 	return all, nil
 }
 
-func (recorded) SoFar(context.Context, string, time.Time) ([]history.Run, error) { return nil, nil }
+func (recorded) SoFar(context.Context, string, string, time.Time) ([]history.Run, error) {
+	return nil, nil
+}

@@ -184,10 +184,3 @@ func (f *Fake) Pulls(ctx context.Context) iter.Seq2[[]task.PullProgress, error] 
 		}
 	}
 }
-
-// named is estimate.Definitions.
-type named struct{ *Fake }
-
-func (n named) Definition(ctx context.Context, ref string) (task.Definition, error) {
-	return n.Fake.Definition(ctx, n.Realm, ref)
-}
