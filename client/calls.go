@@ -97,6 +97,7 @@ func (c *Client) Task(ctx context.Context, id string) (task.Task, error) {
 type TaskQuery struct {
 	LastStatus    task.Status
 	DesiredStatus task.Status
+	Cluster       string // name of one
 	Family        string
 	Group         string
 	StartedBy     string
@@ -106,7 +107,7 @@ type TaskQuery struct {
 // Tasks yields tasks, newest first, page after page.
 func (c *Client) Tasks(ctx context.Context, q TaskQuery) iter.Seq2[task.Task, error] {
 	query := values("lastStatus", string(q.LastStatus), "desiredStatus", string(q.DesiredStatus),
-		"family", q.Family, "group", q.Group, "startedBy", q.StartedBy, "tag", q.Tag)
+		"cluster", q.Cluster, "family", q.Family, "group", q.Group, "startedBy", q.StartedBy, "tag", q.Tag)
 	return pages(query, func(query url.Values) ([]task.Task, string, error) {
 		var page api.TaskPage
 		err := c.call(ctx, request{method: "GET", path: "/tasks", query: query}, &page)

@@ -33,6 +33,7 @@ type wish struct {
 	memory    string
 	timeout   time.Duration
 	tags      []string
+	cluster   string
 	group     string
 	startedBy string
 	token     string
@@ -88,6 +89,7 @@ func (a *app) runCommand() *cobra.Command {
 	f.DurationVar(&w.timeout, "timeout", 0, "stop the task this long after it started running")
 	f.Var(dollars{&w.maxCost}, "max-cost", "stop the tasks before they cost more than so many US `dollars` together")
 	f.StringArrayVar(&w.tags, "tag", nil, "`KEY=VALUE` to put on the tasks")
+	f.StringVar(&w.cluster, "cluster", "", "cluster of the tasks (default \"default\")")
 	f.StringVar(&w.group, "group", "", "group of the tasks (default family:NAME)")
 	f.StringVar(&w.startedBy, "started-by", "", "who started the tasks")
 	f.StringSliceVar(&w.groups, "security-group", nil, "security `group` of the tasks, by name or ID; can be repeated")
@@ -148,7 +150,7 @@ func (a *app) request(ctx context.Context, w wish, args []string, dash int) (r a
 		return r, fault.New(fault.Invalid, "--timeout %s: it is a whole number of seconds", w.timeout)
 	}
 	r = api.RunRequest{
-		Count: &w.count, Group: w.group, StartedBy: w.startedBy,
+		Count: &w.count, Cluster: w.cluster, Group: w.group, StartedBy: w.startedBy,
 		TimeoutSeconds: task.Seconds(w.timeout / time.Second), ClientToken: w.token, Runtime: w.runtime,
 	}
 	if w.maxCost > 0 {

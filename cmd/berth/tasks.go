@@ -53,6 +53,7 @@ func (a *app) psCommand() *cobra.Command {
 	f.BoolVarP(&all, "all", "a", false, "stopped tasks too")
 	f.BoolVarP(&quiet, "quiet", "q", false, "only the IDs")
 	f.StringVar(&status, "status", "", "only tasks in this `state`")
+	f.StringVar(&q.Cluster, "cluster", "", "only tasks in this cluster")
 	f.StringVar(&q.Family, "family", "", "only tasks of this family")
 	f.StringVar(&q.Group, "group", "", "only tasks of this group")
 	f.StringVar(&q.StartedBy, "started-by", "", "only tasks that this one started")
