@@ -24,6 +24,7 @@ var may = map[string][]string{
 	"money":                         {"fault"},
 	"task":                          {"fault", "money", "strictjson"},
 	"access":                        {"fault", "task"},
+	"access/sigv4":                  {},
 	"billing":                       {"fault", "money", "task"},
 	"cluster":                       {"fault", "task"},
 	"billing/proof":                 {},
