@@ -4,6 +4,7 @@ package access
 import (
 	"context"
 	"regexp"
+	"strings"
 
 	"berth/task"
 )
@@ -16,6 +17,27 @@ type Identity struct {
 	UserID  string // as STS's GetCallerIdentity tells it
 	Key     string // ID of the access key or token; "" if there was none
 	Admin   bool   // of this server: sees all accounts
+	Source  string // address of the client; "" if it is not known
+	Secure  bool   // the call came over TLS
+}
+
+// UserName is the name of the user that calls; "" for the account itself and for roles.
+func (i Identity) UserName() string {
+	name, ok := strings.CutPrefix(i.ARN, "arn:aws:iam::"+i.Account+":user/")
+	if !ok {
+		return ""
+	}
+	return name
+}
+
+// RoleName is the name of the role in which a session calls; "" if it is none.
+func (i Identity) RoleName() string {
+	rest, ok := strings.CutPrefix(i.ARN, "arn:aws:sts::"+i.Account+":assumed-role/")
+	if !ok {
+		return ""
+	}
+	name, _, _ := strings.Cut(rest, "/")
+	return name
 }
 
 // Realm returns where the caller's things are, in the cluster that has no other name.

@@ -113,6 +113,13 @@ var migrationTests = map[string]struct {
 		},
 	},
 	"0013_ledger_blocks.sql": {before: unblocked(), after: blocked},
+	"0015_access.sql": {
+		before: insertTask(someTask, "RUNNING"),
+		after: map[string]string{
+			`SELECT (SELECT count(*) FROM users) + (SELECT count(*) FROM policies) + (SELECT count(*) FROM audit)`: "0",
+			`SELECT status FROM tasks WHERE id = '` + someTask + `'`:                                               "RUNNING",
+		},
+	},
 	"0021_runs_of_accounts.sql": {
 		before: append(insertTask(someTask, "STOPPED"), `INSERT INTO families VALUES ('123456789012', 'r', 'f', 1)`,
 			`INSERT INTO runs VALUES ('`+someTask+`', 'f', 1, 2, '{}')`,

@@ -57,6 +57,9 @@ func (s *Store) CreateHeld(ctx context.Context, ts []task.Task, holds []budget.H
 		if err := activeCluster(ctx, tx, in); err != nil {
 			return err
 		}
+		if err := withinQuota(ctx, tx, in.Account, ts); err != nil {
+			return err
+		}
 		if d != nil {
 			known, err := s.ensure(ctx, tx, in, *d)
 			if err != nil {
