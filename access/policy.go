@@ -67,7 +67,7 @@ var managed = map[string]string{
 // ParsePolicy reads a policy. What cannot be one is fault.Invalid with the path of what is
 // wrong. The name of a managed policy, or its ARN, stands for that.
 func ParsePolicy(text []byte) (Policy, error) {
-	if doc, ok := managed[strings.TrimPrefix(string(text), "arn:aws:iam::aws:policy/")]; ok {
+	if doc, ok := managed[strings.TrimPrefix(strings.Trim(string(text), `"`), "arn:aws:iam::aws:policy/")]; ok {
 		text = []byte(doc)
 	}
 	if len(text) > maxPolicy {

@@ -13,6 +13,7 @@ import (
 	"github.com/gin-gonic/gin"
 	"go.uber.org/zap"
 
+	"berth/access"
 	"berth/billing"
 	"berth/billing/focus"
 	"berth/billing/proof"
@@ -102,13 +103,16 @@ type filtersIn struct {
 }
 
 // filters reads what is asked for.
-func (in *filtersIn) filters() map[string][]string {
+func (in *filtersIn) filters(ctx context.Context) map[string][]string {
 	filters := make(map[string][]string)
 	for by, values := range map[string]words{billing.ByTask: in.Task, billing.ByFamily: in.Family, billing.ByDefinition: in.Definition, billing.ByGroup: in.Group,
 		billing.ByUser: in.User, billing.ByAccount: in.Account, billing.ByRegion: in.Region} {
 		if values.list != nil {
 			filters[by] = values.list
 		}
+	}
+	if who := access.From(ctx); !who.Admin { // What others cost is not theirs to know.
+		filters[billing.ByAccount] = []string{who.Account}
 	}
 	for i, id := range in.Task.list { // An ARN will do.
 		filters[billing.ByTask][i] = id[strings.LastIndexByte(id, '/')+1:]
@@ -132,8 +136,8 @@ type costsIn struct {
 const costsLimit = 1000
 
 // query reads what is asked for.
-func (in *costsIn) query(now time.Time) (billing.CostQuery, error) {
-	q := billing.CostQuery{Granularity: billing.Total, GroupBy: []string{}, Filters: in.filters()}
+func (in *costsIn) query(ctx context.Context, now time.Time) (billing.CostQuery, error) {
+	q := billing.CostQuery{Granularity: billing.Total, GroupBy: []string{}, Filters: in.filters(ctx)}
 	q.From, q.To = in.times(now)
 	if in.Granularity != "" {
 		q.Granularity = in.Granularity
@@ -156,7 +160,7 @@ func (in *costsIn) query(now time.Time) (billing.CostQuery, error) {
 
 // costs says what was charged, summed up.
 func (s *server) costs(ctx context.Context, in *costsIn) (*billing.CostReport, error) {
-	q, err := in.query(s.Now())
+	q, err := in.query(ctx, s.Now())
 	if err != nil {
 		return nil, err
 	}

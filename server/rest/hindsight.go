@@ -18,7 +18,7 @@ type wasteIn struct {
 
 // waste says which part of the costs was for nothing.
 func (s *server) waste(ctx context.Context, in *wasteIn) (*waste.Report, error) {
-	q := waste.Query{GroupBy: in.GroupBy.list, Filters: in.filters(), Limit: costsLimit}
+	q := waste.Query{GroupBy: in.GroupBy.list, Filters: in.filters(ctx), Limit: costsLimit}
 	q.From, q.To = in.times(s.Now())
 	if q.GroupBy == nil {
 		q.GroupBy = []string{billing.ByFamily}

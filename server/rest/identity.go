@@ -3,22 +3,10 @@ package rest
 import (
 	"context"
 
-	"github.com/gin-gonic/gin"
-
 	"berth/access"
 	"berth/fault"
 	"berth/task"
 )
-
-// identify finds out who calls.
-func (s *server) identify(c *gin.Context) {
-	who, err := s.Identify(c.Request)
-	if err != nil {
-		s.fail(c, err)
-		return
-	}
-	c.Request = c.Request.WithContext(access.With(c.Request.Context(), who))
-}
 
 // sees reports whether the caller may know of t.
 func sees(ctx context.Context, t task.Task) bool {

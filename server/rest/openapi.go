@@ -12,6 +12,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"berth/access"
 	"berth/billing/estimate"
 	"berth/billing/history"
 	"berth/billing/prices"
@@ -60,6 +61,8 @@ func schemaName(t reflect.Type, hint string) string {
 		return "Api" + name
 	}
 	switch t.PkgPath() {
+	case reflect.TypeFor[access.User]().PkgPath():
+		return "Access" + name
 	case reflect.TypeFor[prices.List]().PkgPath():
 		return "Prices" + name
 	case reflect.TypeFor[estimate.Estimate]().PkgPath():

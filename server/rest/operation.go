@@ -37,6 +37,10 @@ func call[In, Out any](s *server, method, path, summary string, status int,
 				s.fail(c, err)
 				return
 			}
+			c.Set(inputKey, &v)
+			if d, ok := any(&v).(dryRunner); ok {
+				c.Set(dryKey, d.dry())
+			}
 			out, err := f(c.Request.Context(), &v)
 			if err != nil {
 				s.fail(c, err)
@@ -95,6 +99,9 @@ var errStopping = fault.New(fault.Unavailable, "the server is stopping")
 
 // statuser is an input that decides with which status success is answered.
 type statuser interface{ status() int }
+
+// dryRunner is an input that may ask for nothing to be done.
+type dryRunner interface{ dry() bool }
 
 // none is the input or output of an operation that has none.
 type none struct{}

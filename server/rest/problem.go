@@ -84,6 +84,7 @@ func faults(err error) []*fault.Error {
 
 // fail answers with err. What the user may not see goes to the log.
 func (s *server) fail(c *gin.Context, err error) {
+	c.Set(faultKey, err)
 	p := problem(err)
 	p.Instance = c.Writer.Header().Get(api.RequestID)
 	if p.Status >= http.StatusInternalServerError {

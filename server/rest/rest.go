@@ -223,6 +223,10 @@ type Config struct {
 
 	// Identify says who sent a request. Who cannot prove it is fault.Unauthenticated.
 	Identify func(r *http.Request) (access.Identity, error)
+	Access   access.Authorizer
+	Throttle func(who access.Identity) error // fault.Throttled for one who asks too often; nil: nobody does
+	Audit    func(ctx context.Context, r access.Record)
+	Users    Users
 
 	Provider  string   // who runs the tasks and bills for them, in exports
 	Hosts     []string // names in lower case, besides localhost and addresses, that clients may call this server by
@@ -257,7 +261,7 @@ func New(ctx context.Context, c Config) http.Handler {
 
 	operations := s.operations()
 	for _, op := range operations {
-		e.Handle(op.method, api.Base+op.path, s.identify, op.handler)
+		e.Handle(op.method, api.Base+op.path, s.permit(op), op.handler)
 	}
 	s.document = document(operations, c.Version)
 	e.GET(api.Base+"/openapi.json", s.openAPI)
@@ -272,7 +276,7 @@ func (s *server) operations() []operation {
 	lines := []string{api.NDJSON, api.SSE, api.Text}
 	progress := []string{api.NDJSON, api.SSE}
 	events := []string{api.SSE, api.NDJSON}
-	return []operation{
+	return append(s.userOperations(),
 		call(s, "POST", "/task-definitions", "Register a task definition", 201, s.register),
 		call(s, "GET", "/task-definitions", "List task definitions", 200, s.definitions),
 		call(s, "GET", "/task-definitions/:name", "Describe a task definition", 200, s.definition),
@@ -351,5 +355,5 @@ func (s *server) operations() []operation {
 		call(s, "DELETE", "/budgets/:name", "Forget a budget", 204, s.removeBudget),
 
 		call(s, "GET", "/capacity", "What tasks may reserve on this host, and what they do reserve", 200, s.capacity),
-	}
+	)
 }

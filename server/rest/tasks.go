@@ -22,6 +22,8 @@ type runIn struct {
 	Body   api.RunRequest
 }
 
+func (in *runIn) dry() bool { return in.DryRun }
+
 func (in *runIn) status() int {
 	if in.DryRun {
 		return http.StatusOK
@@ -33,6 +35,9 @@ func (in *runIn) status() int {
 func (s *server) run(ctx context.Context, in *runIn) (*api.RunResponse, error) {
 	r, err := in.wish(access.From(ctx).Realm())
 	if err != nil {
+		return nil, err
+	}
+	if err := s.permitRun(ctx, r); err != nil {
 		return nil, err
 	}
 	if in.DryRun {

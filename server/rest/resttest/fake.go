@@ -38,8 +38,9 @@ import (
 
 // Fake is the Berth. Make it with New.
 type Fake struct {
-	Realm    task.Realm
-	Who      access.Identity // who calls
+	Realm task.Realm
+	Who   access.Identity // who calls
+	people
 	Largest  task.Size
 	NotReady []string                   // why tasks cannot run
 	Script   func(f *Fake, t task.Task) // drives a submitted task; may be nil
@@ -103,7 +104,12 @@ func (f *Fake) Config() rest.Config {
 	return rest.Config{
 		Tasks: f, Definitions: f, Groups: f, Journal: f, Images: f, Secrets: f, Logs: f, Meter: f, Host: f,
 		Ledger: f, Costs: f, Hindsight: f, Estimates: f, Budgets: f, Notices: f, Anomalies: f, Sizes: f, Provider: "Berth",
-		Tunings:  tuned{f},
+		Tunings: tuned{f},
+		Access:  access.Open{}, Users: f, Audit: func(_ context.Context, r access.Record) {
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			f.audited = append(f.audited, r)
+		},
 		Identify: func(*http.Request) (access.Identity, error) { return f.Who, nil },
 		Prices:   f.Prices, MaxImport: 1 << 20, Version: "test", Now: time.Now, // connections have deadlines by the real clock
 		NewRequestID: func() string { f.mu.Lock(); defer f.mu.Unlock(); n++; return "request-" + strconv.Itoa(n) },
