@@ -74,6 +74,9 @@ func (a *Authenticator) bearer(ctx context.Context, token string) (Identity, err
 
 // signature returns whose signature r has.
 func (a *Authenticator) signature(r *http.Request, body []byte, service string) (Identity, error) {
+	if service == "" && !sigv4.Signed(r) {
+		return Identity{}, fault.New(fault.Unauthenticated, "this server asks who calls, and no token was given")
+	}
 	s, err := sigv4.Parse(r)
 	if err != nil {
 		return Identity{}, refused(err)

@@ -28,6 +28,7 @@ type Client struct {
 	base  string
 	http  *http.Client
 	agent string
+	token string // "": none
 	pause func(attempt int) time.Duration
 }
 
@@ -40,6 +41,9 @@ func WithHTTPClient(h *http.Client) Option { return func(c *Client) { c.http = h
 
 // WithUserAgent says who calls. The default is "berth-client".
 func WithUserAgent(agent string) Option { return func(c *Client) { c.agent = agent } }
+
+// WithToken proves who calls, to a server that asks.
+func WithToken(token string) Option { return func(c *Client) { c.token = token } }
 
 // WithPause sets how long a stream waits before it resumes for the nth time in a
 // row, counted from 1. The default begins at 100 ms, doubles, and stays at 5 s.
@@ -145,6 +149,9 @@ func (c *Client) request(ctx context.Context, r request) (*http.Request, error) 
 		req.Header.Set("Content-Type", kind)
 	}
 	req.Header.Set("User-Agent", c.agent)
+	if c.token != "" {
+		req.Header.Set("Authorization", "Bearer "+c.token)
+	}
 	return req, nil
 }
 

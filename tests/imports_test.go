@@ -57,14 +57,14 @@ var may = map[string][]string{
 	"roles":                         {"fault"},
 	"secret":                        {"fault", "task"},
 	"runner":                        {"fault", "isolation", "task"},
-	"server/api":                    {"billing", "billing/anomaly", "billing/budget", "billing/estimate", "billing/history", "billing/prices", "billing/proof", "billing/tuning", "fault", "logs", "money", "notice", "strictjson", "task"},
-	"server/aws/wire":               {"access", "fault", "server/origin", "strictjson", "task"},
+	"server/api":                    {"access", "billing", "billing/anomaly", "billing/budget", "billing/estimate", "billing/history", "billing/prices", "billing/proof", "billing/tuning", "fault", "logs", "money", "notice", "strictjson", "task"},
+	"server/aws/wire":               {"access", "access/sigv4", "fault", "server/origin", "strictjson", "task"},
 	"server/metadata":               {"fault", "roles", "task"},
 	"server/origin":                 {},
 	"server/rest":                   {"access", "billing", "billing/anomaly", "billing/budget", "billing/estimate", "billing/focus", "billing/history", "billing/prices", "billing/proof", "billing/rightsize", "billing/tuning", "billing/waste", "billing/whatif", "fault", "logs", "notice", "server/api", "server/origin", "strictjson", "task"},
 	"server/rest/resttest":          {"access", "billing", "billing/anomaly", "billing/budget", "billing/estimate", "billing/history", "billing/prices", "billing/prices/pricestest", "billing/proof", "billing/rightsize", "billing/tuning", "billing/waste", "billing/whatif", "fault", "logs", "money", "notice", "server/api", "server/rest", "task"},
 	"isolation/isolationtest/probe": {},
-	"client":                        {"billing", "billing/anomaly", "billing/budget", "billing/estimate", "billing/focus", "billing/prices", "billing/proof", "billing/rightsize", "billing/tuning", "billing/waste", "billing/whatif", "fault", "logs", "notice", "server/api", "task"},
+	"client":                        {"access", "billing", "billing/anomaly", "billing/budget", "billing/estimate", "billing/focus", "billing/prices", "billing/proof", "billing/rightsize", "billing/tuning", "billing/waste", "billing/whatif", "fault", "logs", "notice", "server/api", "task"},
 }
 
 // free lists the folders that may import everything: they tie things together or

@@ -1,10 +1,12 @@
 package main
 
 import (
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"slices"
 	"strings"
@@ -27,6 +29,9 @@ type app struct {
 	now      func() time.Time
 
 	endpoint string
+	token    string // that proves who calls; empty: none
+	caFile   string // with certificates by which the server is known besides the host's
+	own      bool   // the server is this state directory's, on this host
 	output   string // table or json
 }
 
@@ -56,12 +61,14 @@ func (a *app) root() *cobra.Command {
 	root.SetErr(a.err)
 	flags := root.PersistentFlags()
 	flags.StringVar(&a.endpoint, "endpoint", "http://"+defaultListen, "address of the `server`")
+	flags.StringVar(&a.token, "auth-token", "", "the `token` that proves who calls, of a server with --auth (also BERTH_TOKEN)")
+	flags.StringVar(&a.caFile, "ca-file", "", "`file` with certificates by which the server is known besides the host's, PEM")
 	flags.StringVarP(&a.output, "output", "o", "table", "`format` of what is printed: table or json")
 	complete(root, "output", "table", "json")
 	root.AddCommand(
 		a.upCommand(), a.downCommand(), a.serverCommand(), a.doctorCommand(),
 		a.runCommand(), a.psCommand(), a.describeCommand(), a.logsCommand(), a.stopCommand(),
-		a.usageCommand(), a.billCommand(), a.costsCommand(), a.ledgerCommand(), a.estimateCommand(), a.rightsizeCommand(), a.priceCommand(), a.budgetCommand(), a.noticesCommand(), a.imageCommand(), a.groupCommand(), a.secretCommand(), a.interruptCommand(), a.definitionCommand(), a.healthCommand(), a.versionCommand(),
+		a.usageCommand(), a.billCommand(), a.costsCommand(), a.ledgerCommand(), a.estimateCommand(), a.rightsizeCommand(), a.priceCommand(), a.budgetCommand(), a.noticesCommand(), a.imageCommand(), a.groupCommand(), a.secretCommand(), a.userCommand(), a.auditCommand(), a.interruptCommand(), a.definitionCommand(), a.healthCommand(), a.versionCommand(),
 	)
 	return root
 }
@@ -79,6 +86,9 @@ func (a *app) configure(c *cobra.Command) error {
 			failed = fault.New(fault.Invalid, "the environment variable %s is %q, which --%s does not take", name, value, f.Name)
 		}
 	})
+	if token, ok := a.env("BERTH_TOKEN"); ok && a.token == "" {
+		a.token = token
+	}
 	if failed == nil && a.output != "table" && a.output != "json" {
 		failed = fault.New(fault.Invalid, "--output %q: it can be table or json", a.output)
 	}
@@ -109,8 +119,29 @@ func serverFlag(name string) bool {
 }
 
 func (a *app) client() *client.Client {
-	return client.New(a.endpoint, client.WithUserAgent("berth/"+version()))
+	options := []client.Option{client.WithUserAgent("berth/" + version())}
+	if a.token != "" {
+		options = append(options, client.WithToken(a.token))
+	}
+	switch {
+	case a.own && strings.HasPrefix(a.endpoint, "https:"):
+		t := http.DefaultTransport.(*http.Transport).Clone()
+		t.TLSClientConfig = &tls.Config{InsecureSkipVerify: true} // see ownServer
+		options = append(options, client.WithHTTPClient(&http.Client{Transport: t}))
+	case a.caFile != "":
+		h, err := clientTrusting(a.caFile)
+		if err != nil {
+			h = &http.Client{Transport: failing{err}}
+		}
+		options = append(options, client.WithHTTPClient(h))
+	}
+	return client.New(a.endpoint, options...)
 }
+
+// failing is a transport that fails for a reason known before anything is sent.
+type failing struct{ err error }
+
+func (f failing) RoundTrip(*http.Request) (*http.Response, error) { return nil, f.err }
 
 // exit is the wish to end with a code, when everything has been said already.
 type exit int
@@ -165,6 +196,8 @@ func explain(err error) string {
 	switch {
 	case errors.Is(err, syscall.ECONNREFUSED):
 		text += "; start one with \"berth up\", or say where it is with --endpoint or BERTH_ENDPOINT"
+	case e.Kind == fault.Unauthenticated:
+		text += "; give yours with --auth-token or BERTH_TOKEN"
 	case e.Err != nil && e.Kind != fault.Internal:
 		text += ": " + e.Err.Error()
 	}

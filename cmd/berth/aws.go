@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"net/http"
 	"time"
 
@@ -12,21 +13,14 @@ import (
 )
 
 // newAWS returns what answers for AWS's services.
-func newAWS(c serverConfig, services []wire.Service, log *zap.Logger) *wire.Front {
+func newAWS(c serverConfig, d door, services []wire.Service, log *zap.Logger) *wire.Front {
 	return wire.New(wire.Config{
 		Services:     services,
-		Authenticate: wire.Anybody(c.Account, c.Region), Access: access.Open{},
-		Hosts: c.Hosts, Log: log, Now: time.Now, NewRequestID: uuid.NewString,
+		Authenticate: d.authenticate, Access: d.access,
+		Throttle: func(who access.Identity, _, _ string) error { return d.throttle(who) },
+		Done:     func(ctx context.Context, done wire.Done) { d.audited(ctx, done) },
+		Hosts:    c.Hosts, Log: log, Now: time.Now, NewRequestID: uuid.NewString,
 	})
-}
-
-// identify says who calls the native API: everybody is the server's account, and may do
-// everything.
-func identify(c serverConfig) func(*http.Request) (access.Identity, error) {
-	who := access.Identity{
-		Account: c.Account, Region: c.Region, ARN: "arn:aws:iam::" + c.Account + ":root", UserID: c.Account, Admin: true,
-	}
-	return func(*http.Request) (access.Identity, error) { return who, nil }
 }
 
 // beside serves AWS's requests with aws, and all others with api.

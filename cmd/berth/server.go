@@ -27,6 +27,7 @@ type serverConfig struct {
 	StateDir          string // everything that a server remembers
 	Listen            string // host:port of the API
 	ListenAnywhere    bool
+	Door              doorConfig
 	Hosts             []string // further names that clients may call it by
 	Libexec           string   // where containerd, runc and their kin are
 	ContainerdAddress string   // socket of a containerd to use; empty: start our own
@@ -76,7 +77,8 @@ func (c *serverConfig) flags(f *pflag.FlagSet) {
 	c.stateFlag(f)
 	f.StringVar(&c.Listen, "listen", defaultListen, "`host:port` of the API")
 	f.BoolVar(&c.ListenAnywhere, "insecure-listen-anywhere", false,
-		"allow --listen beyond loopback, where everybody who reaches it can run programs here")
+		"allow --listen beyond loopback without --auth, where everybody who reaches it can run programs here")
+	c.Door.flags(f)
 	f.StringSliceVar(&c.Hosts, "host", nil, "further `name` that clients may call the server by")
 	c.libexecFlag(f)
 	f.StringVar(&c.ContainerdAddress, "containerd-address", "", "`socket` of a containerd to use, instead of starting one")
@@ -174,9 +176,17 @@ func (c *serverConfig) check() error {
 	if err != nil {
 		return fault.New(fault.Invalid, "--listen %q is not host:port, as in %s", c.Listen, defaultListen)
 	}
-	if !loopback(host) && !c.ListenAnywhere {
-		return fault.New(fault.Invalid, "--listen %s is not loopback: whoever reaches it could run programs here, for there is no authentication yet. "+
-			"Listen on 127.0.0.1, or say --insecure-listen-anywhere if something else keeps strangers away", c.Listen)
+	if err := c.Door.check(); err != nil {
+		return err
+	}
+	switch {
+	case loopback(host) || c.ListenAnywhere:
+	case !c.Door.Auth:
+		return fault.New(fault.Invalid, "--listen %s is not loopback: whoever reaches it could run programs here. Say --auth, and --tls-cert and --tls-key, "+
+			"--acme-host or --behind-proxy; or listen on 127.0.0.1; or say --insecure-listen-anywhere if something else keeps strangers away", c.Listen)
+	case !c.Door.encrypted():
+		return fault.New(fault.Invalid, "--listen %s is not loopback: whoever listens on the way could read tokens and what tasks say. "+
+			"Say --tls-cert and --tls-key, --acme-host, or --behind-proxy if a proxy in front of it speaks TLS", c.Listen)
 	}
 	for i, name := range c.Hosts {
 		c.Hosts[i] = strings.ToLower(name)
@@ -256,10 +266,14 @@ func loopback(host string) bool {
 // endpoint is where clients on this host find the server.
 func (c *serverConfig) endpoint() string {
 	host, port, err := net.SplitHostPort(c.Listen)
-	if ip := net.ParseIP(host); err == nil && (host == "" || ip != nil && ip.IsUnspecified()) {
-		return "http://" + net.JoinHostPort("127.0.0.1", port)
+	scheme := "http://"
+	if c.Door.serves() {
+		scheme = "https://"
 	}
-	return "http://" + c.Listen
+	if ip := net.ParseIP(host); err == nil && (host == "" || ip != nil && ip.IsUnspecified()) {
+		return scheme + net.JoinHostPort("127.0.0.1", port)
+	}
+	return scheme + c.Listen
 }
 
 func (a *app) serverCommand() *cobra.Command {

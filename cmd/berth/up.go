@@ -81,6 +81,7 @@ func (a *app) up(ctx context.Context, config *serverConfig, args []string, patie
 	}
 	if b, ok := findBackground(config.StateDir); ok {
 		a.endpoint = b.endpoint
+		a.ownServer(config.StateDir)
 		a.note("A server is already running (process %d) at %s.", b.pid, b.endpoint)
 		return a.ready(ctx, b, nil, config.StateDir, patience)
 	}
@@ -89,6 +90,11 @@ func (a *app) up(ctx context.Context, config *serverConfig, args []string, patie
 	if config.Libexec != "" {
 		args = append(args, "--libexec="+config.Libexec)
 	}
+	for flag, file := range map[string]string{"tls-cert": config.Door.TLSCert, "tls-key": config.Door.TLSKey, "acme-ca-file": config.Door.ACMERoots} {
+		if file != "" {
+			args = append(args, "--"+flag+"="+file)
+		}
+	}
 	if config.TaskCredentials != "" {
 		args = append(args, "--task-credentials="+config.TaskCredentials)
 	}
@@ -96,6 +102,7 @@ func (a *app) up(ctx context.Context, config *serverConfig, args []string, patie
 	if err != nil {
 		return err
 	}
+	a.ownServer(config.StateDir)
 	a.note("Started the server (process %d); it writes to %s.", b.pid, filepath.Join(config.StateDir, logFile))
 	return a.ready(ctx, b, died, config.StateDir, patience)
 }
@@ -254,6 +261,7 @@ const downReason = "Berth is shutting down"
 func (a *app) down(ctx context.Context, dir, programs string, purge bool, patience time.Duration) error {
 	if b, ok := findBackground(dir); ok {
 		a.endpoint = b.endpoint
+		a.ownServer(dir)
 		if err := a.stopAll(ctx, patience); err != nil {
 			a.note("Not all tasks stopped (%s); what is left of them is removed below.", clean(explain(err)))
 		}

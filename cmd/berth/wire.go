@@ -192,17 +192,21 @@ func serve(ctx context.Context, config serverConfig, log *zap.Logger) error {
 	if err != nil {
 		return err
 	}
+	entry, err := openDoor(ctx, config, st, log.Named("access"))
+	if err != nil {
+		return err
+	}
 	api := rest.New(ctx, rest.Config{
 		Tasks: tasks, Definitions: definitions{st}, Groups: tasks, Journal: journal{st}, Images: imageStore{pulls}, Secrets: kept,
 		Logs: logs.Dir(dirs.logs), Meter: meter, Host: host{tasks, c, st, sandboxes},
 		Prices: rates, Ledger: newLedger(st), Costs: st, Hindsight: newHindsight(st, rates), Estimates: quotes{estimates, st},
 		Budgets: budgets, Notices: st, Anomalies: st, Sizes: sizes, Tunings: tunings,
-		Identify: identify(config),
+		Identify: entry.identify, Access: entry.access, Throttle: entry.throttle, Audit: entry.audit, Users: entry.users,
 		Provider: config.Provider, Hosts: config.Hosts, MaxImport: config.ImportMax, Version: version(),
 		Log: log.Named("server"), Now: time.Now, NewRequestID: func() string { return uuid.Must(uuid.NewV7()).String() },
 	})
 
-	aws := newAWS(config, []wire.Service{}, log.Named("aws"))
+	aws := newAWS(config, entry, []wire.Service{}, log.Named("aws"))
 
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return tasks.Run(ctx) })
@@ -215,7 +219,8 @@ func serve(ctx context.Context, config serverConfig, log *zap.Logger) error {
 	g.Go(func() error { return tunings.Run(ctx) })
 	g.Go(func() error { return deliverer.Run(ctx) })
 	g.Go(func() error { return newWatch(config.Anomalies, st, log.Named("anomalies")).Run(ctx) })
-	g.Go(func() error { return serveHTTP(ctx, listener, beside(aws, api), log) })
+	g.Go(func() error { return entry.run(ctx) })
+	g.Go(func() error { return serveHTTP(ctx, entry.listener(listener), beside(aws, api), log) })
 	g.Go(func() error { return serveHTTP(ctx, asked.listener, asked.handler, log) })
 	g.Go(func() error { // If containerd cannot be kept running, nothing can.
 		select {

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"net/http"
 
+	"berth/access/sigv4"
 	"berth/fault"
 )
 
@@ -54,10 +55,7 @@ func (s *Service) usual(err error) (code string, status int) {
 	json := s == nil || s.Protocol == JSON
 	switch fault.KindOf(err) {
 	case fault.Unauthenticated:
-		if json {
-			return "UnrecognizedClientException", http.StatusBadRequest
-		}
-		return "InvalidClientTokenId", http.StatusForbidden
+		return s.unauthenticated(err)
 	case fault.Denied:
 		switch {
 		case json:
@@ -84,6 +82,39 @@ func (s *Service) usual(err error) (code string, status int) {
 	return "ValidationException", http.StatusBadRequest
 }
 
+// unauthenticated is what services say of signatures that do not count.
+func (s *Service) unauthenticated(err error) (code string, status int) {
+	reason := sigv4.Unknown
+	var e *sigv4.Error
+	if errors.As(err, &e) {
+		reason = e.Reason
+	}
+	if s == nil || s.Protocol == JSON {
+		switch reason {
+		case sigv4.Missing:
+			return "MissingAuthenticationTokenException", http.StatusBadRequest
+		case sigv4.Incomplete:
+			return "IncompleteSignatureException", http.StatusBadRequest
+		case sigv4.Unknown:
+			return "UnrecognizedClientException", http.StatusBadRequest
+		}
+		return "InvalidSignatureException", http.StatusBadRequest
+	}
+	switch {
+	case reason == sigv4.Missing:
+		return "MissingAuthenticationToken", http.StatusForbidden
+	case reason == sigv4.Incomplete:
+		return "IncompleteSignature", http.StatusBadRequest
+	case reason == sigv4.Unknown && s.Protocol == EC2:
+		return "AuthFailure", http.StatusUnauthorized
+	case reason == sigv4.Unknown:
+		return "InvalidClientTokenId", http.StatusForbidden
+	case reason == sigv4.Expired && s.Protocol == EC2:
+		return "RequestExpired", http.StatusBadRequest
+	}
+	return "SignatureDoesNotMatch", http.StatusForbidden
+}
+
 // Message returns what the user may see of err. A text that is only right beside the name
 // of its field, since it does not begin as a sentence does, gets that name.
 func Message(err error) string {
@@ -92,4 +123,14 @@ func Message(err error) string {
 		return field + " " + text
 	}
 	return text
+}
+
+// CodeOf is the word by which an error is known where the service that it came from is not:
+// an Error's code, or else the fault's kind.
+func CodeOf(err error) string {
+	var e *Error
+	if errors.As(err, &e) {
+		return e.Code
+	}
+	return fault.KindOf(err).String()
 }

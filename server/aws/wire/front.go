@@ -156,6 +156,10 @@ func (x *exchange) serve() (any, error) {
 	if x.call.Identity, err = x.Authenticate(x.r, body, x.service.signing()); err != nil {
 		return nil, err
 	}
+	if who := &x.call.Identity; who.Source == "" {
+		who.Source, who.Secure = x.call.Source, x.call.Secure
+	}
+	x.call.Source, x.call.Secure = x.call.Identity.Source, x.call.Identity.Secure // a proxy may know better
 	if x.op = x.ops[x.service][name]; x.op == nil {
 		return nil, x.unknown(name)
 	}
