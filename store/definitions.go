@@ -33,6 +33,7 @@ func (s *Store) register(ctx context.Context, tx *sql.Tx, in task.Realm, d task.
 	d.Registration = task.Registration{
 		ARN: in.DefinitionARN(d.Family, revision), Revision: revision, Status: task.Active,
 		Compatibilities: []string{"EC2", "FARGATE"}, RequiresAttrs: []task.Attribute{}, RegisteredAt: s.Now().UTC(),
+		RegisteredBy: d.RegisteredBy,
 	}
 	body, err := json.Marshal(d)
 	if err != nil {

@@ -123,6 +123,7 @@ const (
 	tasksToken       = "berth1:"
 	clustersToken    = "berth1-clusters:"
 	definitionsToken = "berth1-definitions:"
+	familiesToken    = "berth1-families:"
 )
 
 func sealToken(list, after string) string {

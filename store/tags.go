@@ -24,7 +24,7 @@ func (s *Store) Tag(ctx context.Context, id task.ID, set []task.Tag, remove []st
 		if t.LastStatus.Final() {
 			return fault.New(fault.Conflict, "The specified task is stopped. Specify a running task and try again.")
 		}
-		tags := merge(t.Tags, set, remove)
+		tags := task.MergeTags(t.Tags, set, remove)
 		if result = t; slices.Equal(tags, t.Tags) {
 			return nil
 		}
@@ -45,7 +45,7 @@ func (s *Store) Tag(ctx context.Context, id task.ID, set []task.Tag, remove []st
 // TagDefinition does for the revision that ref names what Tag does for a task,
 // whatever its status.
 func (s *Store) TagDefinition(ctx context.Context, in task.Realm, ref string, set []task.Tag, remove []string) (task.Definition, error) {
-	return s.retag(ctx, in, ref, func(have []task.Tag) []task.Tag { return merge(have, set, remove) })
+	return s.retag(ctx, in, ref, func(have []task.Tag) []task.Tag { return task.MergeTags(have, set, remove) })
 }
 
 // SetDefinitionTags replaces the tags of the revision that ref names.
@@ -64,20 +64,6 @@ func (s *Store) retag(ctx context.Context, in task.Realm, ref string, f func([]t
 		return update(ctx, tx, d)
 	})
 	return d, err
-}
-
-// merge returns have with the tags of set and without those of remove. The order
-// is that in which the keys first came.
-func merge(have, set []task.Tag, remove []string) []task.Tag {
-	tags := slices.Clone(have)
-	for _, tag := range set {
-		if i := slices.IndexFunc(tags, func(t task.Tag) bool { return t.Key == tag.Key }); i >= 0 {
-			tags[i] = tag
-		} else {
-			tags = append(tags, tag)
-		}
-	}
-	return slices.DeleteFunc(tags, func(t task.Tag) bool { return slices.Contains(remove, t.Key) })
 }
 
 // insertTags writes the tags of t to where lists look for them.

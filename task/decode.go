@@ -1,6 +1,8 @@
 package task
 
 import (
+	"encoding/json"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -23,6 +25,22 @@ func ParseDefinition(raw []byte) (Definition, error) {
 	if err := strictjson.Unmarshal(raw, &d); err != nil {
 		return Definition{}, answerOnly(err)
 	}
+	return d.accepted()
+}
+
+// Accepted is ParseDefinition for a definition that was read already.
+func (d Definition) Accepted() (Definition, error) {
+	raw, err := json.Marshal(d)
+	if err != nil {
+		return Definition{}, fmt.Errorf("encode definition: %w", err)
+	}
+	if len(raw) > maxDefinition {
+		return Definition{}, fault.New(fault.TooLarge, "Actual length: '%d'. Max allowed length is '%d' bytes.", len(raw), maxDefinition)
+	}
+	return d.accepted()
+}
+
+func (d Definition) accepted() (Definition, error) {
 	if r := d.Registration.first(); r != "" {
 		return Definition{}, fault.At(r, "is set by the server when the definition is registered; take it out")
 	}

@@ -42,7 +42,7 @@ type Definition struct {
 type Registration struct {
 	ARN             string      `json:"taskDefinitionArn,omitempty"`
 	Revision        int         `json:"revision,omitempty"` // counts up from 1 within the family; never used twice
-	Status          string      `json:"status,omitempty"`   // ACTIVE or INACTIVE
+	Status          string      `json:"status,omitempty"`   // ACTIVE, INACTIVE or DELETE_IN_PROGRESS
 	RequiresAttrs   []Attribute `json:"requiresAttributes,omitempty"`
 	Compatibilities []string    `json:"compatibilities,omitempty"`
 	RegisteredAt    time.Time   `json:"registeredAt,omitzero"`
@@ -63,6 +63,8 @@ func (d Definition) Same(other Definition) bool {
 const (
 	Active   = "ACTIVE"
 	Inactive = "INACTIVE" // runs no new tasks; can still be described
+
+	DeleteInProgress = "DELETE_IN_PROGRESS" // goes when its last task has stopped
 )
 
 // ContainerDefinition is one container of a Definition.

@@ -27,6 +27,13 @@ type Run struct {
 	Network    *NetworkConfiguration `json:",omitempty"`
 	Runtime    RuntimeClass          `json:",omitempty"` // Berth: empty means the server's default
 
+	// PropagateTags says that the tasks get the definition's tags too, as it has them when
+	// they are made; those of Tags count more.
+	PropagateTags bool `json:",omitempty"`
+
+	// ManagedTags are tags of the server's own, which begin with aws:, besides Tags.
+	ManagedTags []Tag `json:",omitempty"`
+
 	// LoadBalancers are the target groups whose targets the tasks are, at most 5. They are
 	// not looked up: a group that is made later finds them.
 	LoadBalancers []LoadBalancer `json:",omitempty"`
@@ -183,7 +190,7 @@ func New(d Definition, r Run, id ID, now Instant) (Task, error) {
 		ARN: realm.TaskARN(id), ID: id, ClusterARN: realm.ClusterARN(), DefinitionARN: d.ARN,
 		LastStatus: Provisioning, DesiredStatus: Running, Version: 1,
 		CPU: d.CPU, Memory: d.Memory,
-		Group: r.Group, StartedBy: r.StartedBy, Tags: list(r.Tags),
+		Group: r.Group, StartedBy: r.StartedBy, Tags: r.tags(d),
 		LaunchType: "FARGATE", Platform: "1.4.0", Family: "Linux", Health: "UNKNOWN",
 		Timeout: r.Timeout, Overrides: o, Attachments: []Attachment{},
 		Ephemeral: &EphemeralStorage{SizeInGiB: DefaultEphemeralGiB},

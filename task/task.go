@@ -79,6 +79,10 @@ type Task struct {
 	Containers  []Container  `json:"containers"`
 	Attachments []Attachment `json:"attachments"`
 
+	// ProtectedUntil is when the task's protection ends: until then its service does not
+	// stop it to have fewer tasks or newer ones. Zero means that it is not protected. (Berth)
+	ProtectedUntil time.Time `json:"protectedUntil,omitzero"`
+
 	// Ephemeral is the task's disk. Every task has 20 GiB, or what it asked for.
 	Ephemeral *EphemeralStorage `json:"ephemeralStorage,omitempty"`
 

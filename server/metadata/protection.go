@@ -25,16 +25,13 @@ type Protection interface {
 // ProtectedUntil is when a task's protection ends; zero: it is not protected.
 type ProtectedUntil time.Time
 
-// ProtectionFailure is why a task cannot be protected: a reason of the ECS API's
-// failures.
-type ProtectionFailure string
-
-func (f ProtectionFailure) Error() string { return "task protection: " + string(f) }
+// ProtectionFailure is why a task cannot be protected.
+type ProtectionFailure = task.ProtectionFailure
 
 // Standalone is the Protection of tasks that no service runs, of which there is none.
 type Standalone struct{}
 
-const notOfService ProtectionFailure = "TASK_NOT_VALID"
+const notOfService = task.NotValid
 
 // Protected implements Protection.
 func (Standalone) Protected(context.Context, task.Task) (ProtectedUntil, error) {
@@ -45,12 +42,6 @@ func (Standalone) Protected(context.Context, task.Task) (ProtectedUntil, error) 
 func (Standalone) Protect(context.Context, task.Task, bool, time.Duration) (ProtectedUntil, error) {
 	return ProtectedUntil{}, notOfService
 }
-
-// How long a task can be protected, in minutes (ECS API, UpdateTaskProtection).
-const (
-	defaultProtection = 120
-	maxProtection     = 2880
-)
 
 type protectionAnswer struct {
 	Protection *protectedTask     `json:"protection,omitempty"`
@@ -90,7 +81,7 @@ func (e *endpoint) protection(c *gin.Context) {
 func (e *endpoint) protect(c *gin.Context) {
 	var in struct {
 		ProtectionEnabled *bool
-		ExpiresInMinutes  *int64
+		ExpiresInMinutes  *int
 	}
 	d := json.NewDecoder(http.MaxBytesReader(c.Writer, c.Request.Body, maxBody))
 	d.DisallowUnknownFields()
@@ -102,22 +93,19 @@ func (e *endpoint) protect(c *gin.Context) {
 	if !ok {
 		return
 	}
-	minutes := int64(defaultProtection)
-	if in.ExpiresInMinutes != nil {
-		minutes = *in.ExpiresInMinutes
-	}
+	lasts, invalid := task.ProtectionLasts(in.ExpiresInMinutes)
 	switch {
 	case in.ProtectionEnabled == nil:
 		refuseProtection(c, http.StatusBadRequest, a.task.ARN, "InvalidParameterException", "Invalid request: does not contain 'ProtectionEnabled' field")
 		return
-	case minutes < 1 || minutes > maxProtection:
-		refuseProtection(c, http.StatusBadRequest, a.task.ARN, "InvalidParameterException", "expiresInMinutes must be between 1 and 2880")
+	case invalid != nil:
+		refuseProtection(c, http.StatusBadRequest, a.task.ARN, "InvalidParameterException", fault.Message(invalid))
 		return
 	}
 	if !hasRole(c, a) {
 		return
 	}
-	until, err := e.Protection.Protect(c.Request.Context(), a.task, *in.ProtectionEnabled, time.Duration(minutes)*time.Minute)
+	until, err := e.Protection.Protect(c.Request.Context(), a.task, *in.ProtectionEnabled, lasts)
 	e.tellProtection(c, a, until, err)
 }
 
