@@ -40,7 +40,7 @@ func openMetadata(ctx context.Context, c serverConfig, st *store.Store, host *co
 	}
 	names := metadata.Names{Secret: secret}
 	handler := metadata.New(metadata.Config{
-		Tasks: st, Host: host, Snapshotter: snapshotter, Clock: clock.state,
+		Tasks: st, Host: host, Snapshotter: snapshotter, Clock: clock.state, Protection: protection{st, time.Now},
 		Roles: c.roles(), Names: names, Log: log, Now: time.Now,
 	})
 	l, err := host.MetadataListener(ctx)

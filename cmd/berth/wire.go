@@ -206,7 +206,9 @@ func serve(ctx context.Context, config serverConfig, log *zap.Logger) error {
 		Log: log.Named("server"), Now: time.Now, NewRequestID: func() string { return uuid.Must(uuid.NewV7()).String() },
 	})
 
-	aws := newAWS(config, entry, []wire.Service{}, log.Named("aws"))
+	aws := newAWS(config, entry, []wire.Service{
+		newECS(st, tasks),
+	}, log.Named("aws"))
 
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return tasks.Run(ctx) })
@@ -217,6 +219,7 @@ func serve(ctx context.Context, config serverConfig, log *zap.Logger) error {
 	g.Go(func() error { return usage.Run(ctx) })
 	g.Go(func() error { return recorder.Run(ctx) })
 	g.Go(func() error { return tunings.Run(ctx) })
+	g.Go(func() error { return forgetDefinitions(ctx, st, log.Named("ecs")) })
 	g.Go(func() error { return deliverer.Run(ctx) })
 	g.Go(func() error { return newWatch(config.Anomalies, st, log.Named("anomalies")).Run(ctx) })
 	g.Go(func() error { return entry.run(ctx) })
