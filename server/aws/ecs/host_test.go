@@ -238,3 +238,15 @@ func (c clusters) Load(ctx context.Context, in task.Realm) (l ecs.Load, err erro
 	l.Pending = counts[task.Provisioning] + counts[task.Pending] + counts[task.Activating]
 	return l, err
 }
+
+// refuser refuses every run with err.
+type refuser struct {
+	Runner ecs.Tasks
+	err    error
+}
+
+func (r *refuser) Submit(context.Context, task.Run) ([]task.Task, error) { return nil, r.err }
+
+func (r *refuser) Stop(ctx context.Context, id task.ID, reason string) (task.Task, error) {
+	return r.Runner.Stop(ctx, id, reason)
+}

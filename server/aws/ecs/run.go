@@ -200,10 +200,18 @@ func (s *server) launch(r task.Realm, run task.Run) error {
 			spot++
 		}
 	}
-	if err := s.Launch(r, true, spot); err != nil {
-		return err
+	for _, part := range []struct {
+		spot  bool
+		tasks int
+	}{{true, spot}, {false, run.Count - spot}} {
+		if part.tasks == 0 {
+			continue
+		}
+		if err := s.Launch(r, part.spot, part.tasks); err != nil {
+			return err
+		}
 	}
-	return s.Launch(r, false, run.Count-spot)
+	return nil
 }
 
 // notRun says in ECS's words why tasks were not accepted.

@@ -76,7 +76,7 @@ func describeTask(t task.Task, tags bool) taskShape {
 	}
 	shape := taskShape{
 		Attachments: attachments(t), Attributes: []task.Attribute{{Name: "ecs.cpu-architecture", Value: strings.ToLower(t.Arch)}},
-		AvailabilityZone: zone(t.Realm()), CapacityProvider: t.CapacityProvider, ClusterARN: t.ClusterARN,
+		AvailabilityZone: t.Realm().Zone(), CapacityProvider: t.CapacityProvider, ClusterARN: t.ClusterARN,
 		Connectivity: t.Connectivity, ConnectivityAt: at(t.ConnectivityAt),
 		CPU: t.CPU, CreatedAt: at(t.CreatedAt), DesiredStatus: t.DesiredStatus, ExecutionStopped: at(t.ExecutionStoppedAt),
 		Group: t.Group, Health: t.Health, LastStatus: t.LastStatus, LaunchType: t.LaunchType, Memory: t.Memory,
@@ -101,10 +101,6 @@ func describeTask(t task.Task, tags bool) taskShape {
 	return shape
 }
 
-// zone is the availability zone of everything in r: one host is one zone, the region's
-// first.
-func zone(r task.Realm) string { return r.Region + "a" }
-
 // overrides returns what the run of t changed. AWS names every container there, also those
 // of which nothing was changed.
 func overrides(t task.Task) task.Overrides {
@@ -122,40 +118,13 @@ func overrides(t task.Task) task.Overrides {
 	return o
 }
 
-// attachments returns the network interface of t with the details that AWS has, in its
-// order: where a task asked for a subnet, it is said to be in that.
+// attachments returns the network interface of t with the details that AWS has.
 func attachments(t task.Task) []task.Attachment {
 	all := []task.Attachment{}
-	for _, a := range t.Attachments {
-		have := make(map[string]string)
-		for _, d := range a.Details {
-			have[d.Name] = d.Value
-		}
-		if n := t.NetworkConfiguration; have["subnetId"] == "" && n != nil && len(n.AWSVPC.Subnets) > 0 {
-			have["subnetId"] = n.AWSVPC.Subnets[0]
-		}
-		if have["networkInterfaceId"] == "" {
-			have["networkInterfaceId"] = interfaceID(a.ID)
-		}
-		if ip := have["privateIPv4Address"]; have["privateDnsName"] == "" && ip != "" {
-			have["privateDnsName"] = t.Realm().DNSName(ip)
-		}
-		a.Details = []task.KeyValuePair{}
-		for _, name := range []string{"subnetId", "networkInterfaceId", "macAddress", "privateDnsName", "privateIPv4Address"} {
-			if have[name] != "" {
-				a.Details = append(a.Details, task.KeyValuePair{Name: name, Value: have[name]})
-			}
-		}
-		all = append(all, a)
+	for _, e := range t.ENIs() {
+		all = append(all, task.Attachment{ID: e.Attachment, Type: "ElasticNetworkInterface", Status: e.Status, Details: e.Details()})
 	}
 	return all
-}
-
-// interfaceID is the ID of the network interface that is attached by that attachment:
-// eni- and 17 hex digits, as EC2's are.
-func interfaceID(attachment string) string {
-	digits := strings.ReplaceAll(attachment, "-", "")
-	return "eni-" + digits[:min(17, len(digits))]
 }
 
 // stopCode returns why t ends in a word that the ECS API has. Berth's own for the end of
