@@ -9,17 +9,24 @@ import (
 	"go.uber.org/zap"
 
 	"berth/access"
+	"berth/server/aws/throttle"
 	"berth/server/aws/wire"
 )
 
-// newAWS returns what answers for AWS's services.
-func newAWS(c serverConfig, d door, services []wire.Service, log *zap.Logger) *wire.Front {
+// newAWS returns what answers for AWS's services, as fast as pace lets it; nil: as fast as
+// it can.
+func newAWS(c serverConfig, d door, services []wire.Service, pace *throttle.Limiter, log *zap.Logger) *wire.Front {
 	return wire.New(wire.Config{
 		Services:     services,
 		Authenticate: d.authenticate, Access: d.access,
-		Throttle: func(who access.Identity, _, _ string) error { return d.throttle(who) },
-		Done:     func(ctx context.Context, done wire.Done) { d.audited(ctx, done) },
-		Hosts:    c.Hosts, Log: log, Now: time.Now, NewRequestID: uuid.NewString,
+		Throttle: func(who access.Identity, service, operation string) error {
+			if err := d.throttle(who); err != nil || pace == nil {
+				return err
+			}
+			return pace.Call(who, service, operation)
+		},
+		Done:  func(ctx context.Context, done wire.Done) { d.audited(ctx, done) },
+		Hosts: c.Hosts, Log: log, Now: time.Now, NewRequestID: uuid.NewString,
 	})
 }
 

@@ -9,18 +9,31 @@ import (
 	"berth/cluster"
 	"berth/runner"
 	"berth/server/aws/ecs"
+	"berth/server/aws/throttle"
 	"berth/server/aws/wire"
 	"berth/server/metadata"
 	"berth/store"
 	"berth/task"
 )
 
+// pace returns what holds requests to AWS's rates; nil: nothing.
+func (c *serverConfig) pace() *throttle.Limiter {
+	if c.Throttle != "aws" {
+		return nil
+	}
+	return throttle.New(time.Now)
+}
+
 // newECS returns what answers for Amazon ECS.
-func newECS(st *store.Store, tasks *runner.Runner) wire.Service {
-	return ecs.New(ecs.Config{
+func newECS(st *store.Store, tasks *runner.Runner, pace *throttle.Limiter) wire.Service {
+	config := ecs.Config{
 		Definitions: ecsDefinitions{st}, Tasks: tasks, Journal: ecsJournal{st}, Clusters: ecsClusters{st}, Settings: st,
 		Now: time.Now,
-	})
+	}
+	if pace != nil {
+		config.Launch = pace.Launch
+	}
+	return ecs.New(config)
 }
 
 // The types below fit the store to the words of package ecs.

@@ -44,6 +44,7 @@ type serverConfig struct {
 	Anomalies   anomalyConfig // what is told of costs
 	SpotRate    float64       // interruptions in an hour of a task
 	SpotNotice  time.Duration // of an interruption
+	Throttle    string        // aws: refuse calls of AWS's APIs that come faster than AWS takes them; off
 	Latency     bool          // simulate that of Fargate
 	LatencySeed uint64        // of the simulation
 	LogMaxSize  int64         // bytes of one log file of one container
@@ -93,6 +94,7 @@ func (c *serverConfig) flags(f *pflag.FlagSet) {
 	f.Float64Var(&c.SpotRate, "spot-interruptions", 0, "how often a task on FARGATE_SPOT is interrupted, in an hour of running")
 	f.DurationVar(&c.SpotNotice, "spot-notice", 2*time.Minute, "how long a task on FARGATE_SPOT is warned before it is interrupted")
 
+	f.StringVar(&c.Throttle, "throttle", "off", "aws: refuse requests to the ECS API that come faster than AWS takes them; off: take all")
 	f.BoolVar(&c.Latency, "simulate-fargate-latency", false, "start tasks as late as Fargate does, pulls included")
 	f.Uint64Var(&c.LatencySeed, "latency-seed", 0, "another number is another draw of the simulated latency for the same tasks")
 
@@ -198,6 +200,8 @@ func (c *serverConfig) check() error {
 		return fault.New(fault.Invalid, "--cpu-policy %q: it can be static or none", c.CPUPolicy)
 	case c.PIDsLimit < 16:
 		return fault.New(fault.Invalid, "--pids-limit %d: it can be 16 or more", c.PIDsLimit)
+	case c.Throttle != "aws" && c.Throttle != "off":
+		return fault.New(fault.Invalid, "--throttle %q: it can be aws or off", c.Throttle)
 	case c.SpotRate < 0 || c.SpotRate > 3600:
 		return fault.New(fault.Invalid, "--spot-interruptions %v: it can be from 0 to 3600", c.SpotRate)
 	case c.SpotNotice < 0 || c.SpotNotice > time.Hour:

@@ -206,9 +206,10 @@ func serve(ctx context.Context, config serverConfig, log *zap.Logger) error {
 		Log: log.Named("server"), Now: time.Now, NewRequestID: func() string { return uuid.Must(uuid.NewV7()).String() },
 	})
 
+	pace := config.pace()
 	aws := newAWS(config, entry, []wire.Service{
-		newECS(st, tasks),
-	}, log.Named("aws"))
+		newECS(st, tasks, pace),
+	}, pace, log.Named("aws"))
 
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return tasks.Run(ctx) })
