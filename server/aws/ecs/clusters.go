@@ -91,6 +91,18 @@ func (s *server) createCluster(ctx context.Context, c wire.Call, in *createClust
 	if err != nil {
 		return nil, err
 	}
+	fresh, err := cluster.New(name, s.Now().UTC())
+	if err != nil {
+		return nil, err
+	}
+	if name == task.DefaultCluster && in.CapacityProviders == nil {
+		fresh.CapacityProviders = cluster.Providers()
+	}
+	fresh.Settings[0].Value = insights
+	fresh.Tags = some(in.Tags)
+	if fresh, err = with(fresh, in.Settings, in.Configuration, in.Connect, in.CapacityProviders, in.Strategy); err != nil {
+		return nil, as(invalid, err)
+	}
 	r := c.Realm().InCluster(name)
 	made, err := s.Clusters.ChangeCluster(ctx, r, func(old cluster.Cluster) (cluster.Cluster, error) {
 		// The default cluster is there before anybody makes it, and then the first who does
@@ -98,16 +110,7 @@ func (s *server) createCluster(ctx context.Context, c wire.Call, in *createClust
 		if old.Status == cluster.Active && !old.CreatedAt.IsZero() {
 			return old, nil
 		}
-		fresh, err := cluster.New(name, s.Now().UTC())
-		if err != nil {
-			return old, err
-		}
-		if name == task.DefaultCluster && in.CapacityProviders == nil {
-			fresh.CapacityProviders = cluster.Providers()
-		}
-		fresh.Settings[0].Value = insights
-		fresh.Tags = some(in.Tags)
-		return with(fresh, in.Settings, in.Configuration, in.Connect, in.CapacityProviders, in.Strategy)
+		return fresh, nil
 	})
 	if err != nil {
 		return nil, as(invalid, err)

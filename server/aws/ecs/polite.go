@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 
 	"berth/server/aws/wire"
+	"berth/task"
 )
 
 // What is here answers for operations that only make sense where there are instances,
@@ -38,11 +39,11 @@ func politeOperations() []wire.Operation {
 		empty("ListGatewayRoutes", "gatewayRoutes", func(*listRoutesIn) error { return nil }),
 		empty("ListGatewayClusterAssociations", "gatewayClusterAssociations", func(*listAssociationsIn) error { return nil }),
 
-		absent("DescribeContainerInstances", "containerInstances", func(in *describeInstancesIn) []string { return in.Instances }),
-		absent("UpdateContainerInstancesState", "containerInstances", func(in *updateInstancesIn) []string { return in.Instances }),
-		absent("StartTask", "tasks", func(in *startTaskIn) []string { return in.Instances }),
-		absent("DescribeDaemonDeployments", "daemonDeployments", func(in *describeDaemonDeploymentsIn) []string { return in.ARNs }),
-		absent("DescribeDaemonRevisions", "daemonRevisions", func(in *describeDaemonRevisionsIn) []string { return in.ARNs }),
+		absent("DescribeContainerInstances", "containerInstances", func(in *describeInstancesIn) ([]string, error) { return in.Instances, nil }),
+		absent("UpdateContainerInstancesState", "containerInstances", func(in *updateInstancesIn) ([]string, error) { return in.Instances, nil }),
+		absent("StartTask", "tasks", func(in *startTaskIn) ([]string, error) { return in.Instances, task.ValidateTags(in.Tags) }),
+		absent("DescribeDaemonDeployments", "daemonDeployments", func(in *describeDaemonDeploymentsIn) ([]string, error) { return in.ARNs, nil }),
+		absent("DescribeDaemonRevisions", "daemonRevisions", func(in *describeDaemonRevisionsIn) ([]string, error) { return in.ARNs, nil }),
 
 		refused("CreateCapacityProvider", unsupported, onlyFargate, "name"),
 		refused("UpdateCapacityProvider", unsupported, onlyFargate, "name"),
@@ -110,9 +111,12 @@ func empty[In any](name, member string, check func(*In) error) wire.Operation {
 }
 
 // absent is an operation on things by their names, none of which exists.
-func absent[In any](name, member string, names func(*In) []string) wire.Operation {
+func absent[In any](name, member string, names func(*In) ([]string, error)) wire.Operation {
 	return wire.Op(name, func(_ context.Context, _ wire.Call, in *In) (*map[string]any, error) {
-		all := names(in)
+		all, err := names(in)
+		if err != nil {
+			return nil, as(invalid, err)
+		}
 		if len(all) == 0 {
 			return nil, wire.Errorf(invalid, "The list of what to find cannot be empty.")
 		}
@@ -148,8 +152,8 @@ type listDaemonsIn struct {
 type listDaemonDefinitionsIn struct {
 	FamilyPrefix string `json:"familyPrefix,omitempty"`
 	Family       string `json:"family,omitempty"`
-	Revision     string `json:"revision,omitempty"`
-	Status       string `json:"status,omitempty"`
+	Revision     string `json:"revision,omitempty" enum:"LAST_REGISTERED"`
+	Status       string `json:"status,omitempty" enum:"ACTIVE,DELETE_IN_PROGRESS,ALL"`
 	Sort         string `json:"sort,omitempty" enum:"ASC,DESC"`
 	page
 }
@@ -198,7 +202,7 @@ type describeInstancesIn struct {
 type updateInstancesIn struct {
 	Cluster   string   `json:"cluster,omitempty"`
 	Instances []string `json:"containerInstances" required:"true"`
-	Status    string   `json:"status" required:"true"`
+	Status    string   `json:"status" required:"true" enum:"ACTIVE,DRAINING,REGISTERING,DEREGISTERING,REGISTRATION_FAILED"`
 }
 
 // startTaskIn is StartTaskRequest as far as an answer depends on it.
@@ -209,13 +213,13 @@ type startTaskIn struct {
 	EnableExec    *bool                 `json:"enableExecuteCommand,omitempty"`
 	Group         string                `json:"group,omitempty"`
 	Network       *networkConfiguration `json:"networkConfiguration,omitempty"`
-	Overrides     json.RawMessage       `json:"overrides,omitempty"`
+	Overrides     task.Overrides        `json:"overrides,omitempty"`
 	PropagateTags string                `json:"propagateTags,omitempty" enum:"TASK_DEFINITION,SERVICE,NONE"`
 	ReferenceID   string                `json:"referenceId,omitempty"`
 	StartedBy     string                `json:"startedBy,omitempty"`
-	Tags          json.RawMessage       `json:"tags,omitempty"`
+	Tags          []task.Tag            `json:"tags,omitempty"`
 	Definition    string                `json:"taskDefinition" required:"true"`
-	Volumes       json.RawMessage       `json:"volumeConfigurations,omitempty"`
+	Volumes       []volumeConfiguration `json:"volumeConfigurations,omitempty"`
 }
 
 type describeDaemonDeploymentsIn struct {
