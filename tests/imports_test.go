@@ -61,7 +61,6 @@ var may = map[string][]string{
 	"server/aws/wire":               {"access", "access/sigv4", "fault", "server/origin", "strictjson", "task"},
 	"server/aws/ecs":                {"access", "cluster", "fault", "server/aws/wire", "task"},
 	"server/aws/throttle":           {"access", "fault", "task"},
-	"server/aws/wire":               {"access", "fault", "server/origin", "strictjson", "task"},
 	"server/metadata":               {"fault", "roles", "task"},
 	"server/origin":                 {},
 	"server/rest":                   {"access", "billing", "billing/anomaly", "billing/budget", "billing/estimate", "billing/focus", "billing/history", "billing/prices", "billing/proof", "billing/rightsize", "billing/tuning", "billing/waste", "billing/whatif", "fault", "logs", "notice", "server/api", "server/origin", "strictjson", "task"},
