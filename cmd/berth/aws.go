@@ -13,14 +13,14 @@ import (
 	"berth/server/aws/wire"
 )
 
-// newAWS returns what answers for AWS's services, as fast as pace lets it; nil: as fast as
-// it can.
+// newAWS returns what answers for AWS's services, as fast as the account's quota and pace
+// let it.
 func newAWS(c serverConfig, d door, services []wire.Service, pace *throttle.Limiter, log *zap.Logger) *wire.Front {
 	return wire.New(wire.Config{
 		Services:     services,
 		Authenticate: d.authenticate, Access: d.access,
 		Throttle: func(who access.Identity, service, operation string) error {
-			if err := d.throttle(who); err != nil || pace == nil {
+			if err := d.throttle(who); err != nil {
 				return err
 			}
 			return pace.Call(who, service, operation)

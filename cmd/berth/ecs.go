@@ -26,14 +26,10 @@ func (c *serverConfig) pace() *throttle.Limiter {
 
 // newECS returns what answers for Amazon ECS.
 func newECS(st *store.Store, tasks *runner.Runner, pace *throttle.Limiter) wire.Service {
-	config := ecs.Config{
+	return ecs.New(ecs.Config{
 		Definitions: ecsDefinitions{st}, Tasks: tasks, Journal: ecsJournal{st}, Clusters: ecsClusters{st}, Settings: st,
-		Now: time.Now,
-	}
-	if pace != nil {
-		config.Launch = pace.Launch
-	}
-	return ecs.New(config)
+		Now: time.Now, Launch: pace.Launch,
+	})
 }
 
 // The types below fit the store to the words of package ecs.

@@ -100,6 +100,10 @@ func TestLaunch(t *testing.T) {
 	if err := l.Launch(in, false, 4); err != nil {
 		t.Errorf("4 more after 96, the refused ones took nothing: %v", err)
 	}
+	var none *Limiter
+	if none.Launch(in, false, 1000) != nil || none.Call(ann, "ecs", "RunTask") != nil {
+		t.Error("no limiter refuses something")
+	}
 	if err := l.Launch(in.InCluster("other"), true, 100); err != nil {
 		t.Errorf("Spot has its own: %v", err)
 	}
