@@ -71,7 +71,7 @@ func (r *Runner) definition(ctx context.Context, run task.Run) (task.Definition,
 		return d, nil
 	}
 	d, err := r.Store.Definition(ctx, run.Realm, run.Definition)
-	if err == nil && d.Status != task.Active {
+	if err == nil && d.Status != task.Active && (run.Service == "" || d.Status != task.Inactive) {
 		err = fault.At("taskDefinition", "TaskDefinition is inactive")
 	}
 	return d, err

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 
 	"berth/fault"
@@ -20,6 +21,7 @@ type Run struct {
 	Tags       []Tag                 // at most 50
 	Group      string                // default family:NAME
 	StartedBy  string                // at most 128 characters
+	Service    string                `json:",omitempty"` // name of the service that it is for: its Group is the service's, and its definition may be INACTIVE
 	MaxCost    money.Amount          `json:",omitempty"` // Berth: the most that the tasks may cost, which they share evenly; 0 means no limit
 	Timeout    Seconds               // Berth: stop the task this long after it started running; 0 means never
 	LaunchType string                // FARGATE, also if empty; not beside Providers
@@ -75,7 +77,7 @@ func (r Run) Validate() error {
 		return fault.At("count", "must be from 1 to %d, not %d", MaxCount, r.Count)
 	case len(r.Group) > maxGroup:
 		return fault.At("group", "has at most %d characters", maxGroup)
-	case strings.HasPrefix(r.Group, "service:"):
+	case strings.HasPrefix(r.Group, "service:") && (r.Service == "" || r.Group != "service:"+r.Service):
 		return fault.At("group", "Invalid namespace for group: service: is for the tasks of services")
 	case len(r.StartedBy) > maxStartedBy || !startedByPattern.MatchString(r.StartedBy):
 		return fault.At("startedBy", "has at most %d letters, numbers, hyphens, underscores and slashes", maxStartedBy)
@@ -86,7 +88,7 @@ func (r Run) Validate() error {
 	case len(r.Token) > maxToken || strings.ContainsFunc(r.Token, func(c rune) bool { return c < 33 || c > 126 }):
 		return fault.At("clientToken", "has at most %d visible ASCII characters", maxToken)
 	}
-	if err := ValidateTags(r.Tags); err != nil {
+	if err := r.validateTags(); err != nil {
 		return err
 	}
 	if err := r.Network.validate(); err != nil {
@@ -102,6 +104,18 @@ func (r Run) Validate() error {
 		return err
 	}
 	return r.Overrides.validate()
+}
+
+// managedTag begins the keys of tags that ECS itself puts on the tasks of services (ECS
+// developer guide, "Tagging Amazon ECS resources").
+const managedTag = "aws:ecs:"
+
+func (r Run) validateTags() error {
+	own := r.Tags
+	if r.Service != "" {
+		own = slices.DeleteFunc(slices.Clone(own), func(t Tag) bool { return strings.HasPrefix(t.Key, managedTag) })
+	}
+	return ValidateTags(own)
 }
 
 // validate checks what can be checked without the definition.

@@ -41,6 +41,8 @@ const (
 	UserInitiated   = "UserInitiated"
 	Infrastructure  = "InfrastructureHealth"
 
+	ServiceScheduler = "ServiceSchedulerInitiated"
+
 	SpotInterruption = "SpotInterruption"
 
 	SpendLimit = "SpendLimit" // Berth: a budget or the run's own limit is reached

@@ -56,6 +56,7 @@ var may = map[string][]string{
 	"store/storetest":               {"billing", "fault", "store", "task"},
 	"roles":                         {"fault"},
 	"secret":                        {"fault", "task"},
+	"service":                       {"fault", "task"},
 	"runner":                        {"fault", "isolation", "task"},
 	"server/api":                    {"access", "billing", "billing/anomaly", "billing/budget", "billing/estimate", "billing/history", "billing/prices", "billing/proof", "billing/tuning", "fault", "logs", "money", "notice", "strictjson", "task"},
 	"server/aws/ecs":                {"access", "cluster", "fault", "server/aws/wire", "task"},
