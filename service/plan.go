@@ -330,7 +330,7 @@ func (d *draft) stoppable(vs []sight, n int) []sight {
 		if len(all) == n {
 			break
 		}
-		if !d.protected(v.Task, d.now) {
+		if !d.protected(v.task, d.now) {
 			all = append(all, v)
 		}
 	}

@@ -89,7 +89,7 @@ type Config struct {
 
 	// Protected reports whether a task is protected from being stopped because there are
 	// too many. nil: none is.
-	Protected func(id task.ID, now time.Time) bool
+	Protected func(t task.Task, now time.Time) bool
 
 	Log       *zap.Logger
 	Now       func() time.Time
@@ -112,7 +112,7 @@ func New(c Config) *Scheduler {
 		c.Targets = untold{}
 	}
 	if c.Protected == nil {
-		c.Protected = func(task.ID, time.Time) bool { return false }
+		c.Protected = func(task.Task, time.Time) bool { return false }
 	}
 	return &Scheduler{Config: c, rousers: make(map[string]chan struct{}), fresh: make(chan ID, 1)}
 }

@@ -356,10 +356,10 @@ func (f *farm) stop(id task.ID, code, reason string) task.Task {
 	return *t
 }
 
-func (f *farm) protected(id task.ID, _ time.Time) bool {
+func (f *farm) protected(t task.Task, _ time.Time) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.safe[id]
+	return f.safe[t.ID]
 }
 
 func (f *farm) last() task.Seq {

@@ -146,6 +146,13 @@ var migrationTests = map[string]struct {
 			`SELECT count(*) FROM task_tags`:                                                           "2",
 		},
 	},
+	"0016_services.sql": {
+		before: insertTask(someTask, "RUNNING"),
+		after: map[string]string{
+			`SELECT count(*) FROM services, service_deployments, service_revisions, service_events`: "0",
+			`SELECT status FROM tasks WHERE id = '` + someTask + `'`:                                "RUNNING",
+		},
+	},
 }
 
 // cursor opens a charge as schema 5 has it.

@@ -45,6 +45,7 @@ type Store struct {
 	seal     *seal
 	grown    *signal // the journal has grown
 	noted    *signal // notices were kept
+	served   *signal // events of services were kept
 	noting   bool    // by the group that is being written; the writer's own
 	refusing atomic.Pointer[error]
 	ended    chan struct{}
@@ -93,7 +94,7 @@ func open(ctx context.Context, c Config, wrap func(driver.Connector) driver.Conn
 	life, closing := context.WithCancel(context.WithoutCancel(ctx))
 	s := &Store{
 		Config: c, connect: connect, writes: writes, reads: reads, seal: seal,
-		queue: make(chan *write, queueMax), grown: newSignal(), noted: newSignal(),
+		queue: make(chan *write, queueMax), grown: newSignal(), noted: newSignal(), served: newSignal(),
 		ended: make(chan struct{}), closing: closing,
 	}
 	if err := checkpoint(ctx, writes); err != nil && !errors.Is(err, errInUse) {

@@ -51,7 +51,7 @@ var may = map[string][]string{
 	"isolation/containerd/daemon":   {"fault"},
 	"images":                        {"fault", "task"},
 	"logs":                          {"fault", "task"},
-	"store":                         {"access", "billing", "billing/anomaly", "billing/budget", "billing/history", "billing/prices", "billing/proof", "billing/rightsize", "billing/tuning", "cluster", "fault", "notice", "task"},
+	"store":                         {"access", "billing", "billing/anomaly", "billing/budget", "billing/history", "billing/prices", "billing/proof", "billing/rightsize", "billing/tuning", "cluster", "fault", "notice", "service", "task"},
 	"notice":                        {"fault"},
 	"store/storetest":               {"billing", "fault", "store", "task"},
 	"roles":                         {"fault"},
