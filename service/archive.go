@@ -63,6 +63,16 @@ func (f Fleet) Count(tasks map[task.ID]task.Task) (c Counts) {
 	return c
 }
 
+// Wanted is how many tasks of a fleet were not asked to stop.
+func (f Fleet) Wanted() (n int) {
+	for _, m := range f.Members {
+		if m.Stop == "" {
+			n++
+		}
+	}
+	return n
+}
+
 // Described is a service as it is now.
 type Described struct {
 	Service

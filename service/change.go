@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"reflect"
-	"slices"
 
 	"berth/fault"
 	"berth/task"
@@ -186,10 +185,7 @@ func (s *Scheduler) SetDesired(ctx context.Context, r task.Realm, name string, n
 // theirs.
 func (s *Scheduler) Retag(ctx context.Context, r task.Realm, name string, add []task.Tag, remove []string) (Service, error) {
 	return s.edit(ctx, r, name, func(d *draft) (News, error) {
-		drop := func(t task.Tag) bool {
-			return slices.Contains(remove, t.Key) || slices.ContainsFunc(add, func(a task.Tag) bool { return a.Key == t.Key })
-		}
-		d.Tags = append(slices.DeleteFunc(slices.Clone(d.Tags), drop), add...)
+		d.Tags = task.MergeTags(d.Tags, add, remove)
 		return News{}, task.ValidateTags(d.Tags)
 	})
 }

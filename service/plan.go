@@ -167,7 +167,7 @@ func (d *draft) order(f *Fleet, n, want int, providers []task.CapacityProvider, 
 	shares := task.Share(providers, want)
 	for range min(n, batch) {
 		f.Ordered++
-		m := Member{N: f.Ordered, Provider: lacking(shares, have), Order: &Order{Tags: tags, Exec: d.Exec}}
+		m := Member{N: f.Ordered, Provider: lacking(shares, have), Order: &Order{Tags: tags, Managed: d.managed(), Exec: d.Exec}}
 		have[m.Provider]++
 		f.Members = append(f.Members, m)
 	}
@@ -330,7 +330,7 @@ func (d *draft) stoppable(vs []sight, n int) []sight {
 		if len(all) == n {
 			break
 		}
-		if !d.protected(v.task, d.now) {
+		if !v.task.ProtectedAt(d.now) {
 			all = append(all, v)
 		}
 	}
@@ -346,10 +346,16 @@ func (d *draft) tags(ofDefinition []task.Tag) []task.Tag {
 	case PropagateDefinition:
 		all = slices.Clone(ofDefinition)
 	}
-	if d.ManagedTags {
-		all = append(all, task.Tag{Key: "aws:ecs:clusterName", Value: d.Realm.Cluster}, task.Tag{Key: "aws:ecs:serviceName", Value: d.Name})
-	}
 	return all
+}
+
+// managed returns the tags that ECS itself puts on the tasks of services, if it is to (ECS
+// developer guide, "Tagging Amazon ECS resources").
+func (d *draft) managed() []task.Tag {
+	if !d.ManagedTags {
+		return nil
+	}
+	return []task.Tag{{Key: "aws:ecs:clusterName", Value: d.Realm.Cluster}, {Key: "aws:ecs:serviceName", Value: d.Name}}
 }
 
 // What tasks are tagged with (ECS API, PropagateTags).

@@ -144,7 +144,7 @@ func (d *draft) stopOld(c *census, least int) {
 		if len(stop) >= surplus || v.healthy && healthy-1 < least {
 			break
 		}
-		if d.protected(v.task, d.now) {
+		if v.task.ProtectedAt(d.now) {
 			continue
 		}
 		if v.healthy {

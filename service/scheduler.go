@@ -80,16 +80,12 @@ type Targets interface {
 	Health(id task.ID) (healthy, known bool)
 }
 
-// Config is what New needs. All fields are required but Targets and Protected.
+// Config is what New needs. All fields are required but Targets.
 type Config struct {
 	Tasks   Tasks
 	Journal Journal
 	Book    Book
 	Targets Targets // nil: no target is known to be healthy or not
-
-	// Protected reports whether a task is protected from being stopped because there are
-	// too many. nil: none is.
-	Protected func(t task.Task, now time.Time) bool
 
 	Log       *zap.Logger
 	Now       func() time.Time
@@ -110,9 +106,6 @@ type Scheduler struct {
 func New(c Config) *Scheduler {
 	if c.Targets == nil {
 		c.Targets = untold{}
-	}
-	if c.Protected == nil {
-		c.Protected = func(task.Task, time.Time) bool { return false }
 	}
 	return &Scheduler{Config: c, rousers: make(map[string]chan struct{}), fresh: make(chan ID, 1)}
 }
@@ -282,7 +275,7 @@ func (s *Scheduler) step(ctx context.Context, v Service) (again bool, wake time.
 	if ordered(&v) { // after those are asked to stop that make room
 		return true, wake, s.submit(ctx, v)
 	}
-	d := plan(v, world{now: s.Now(), tasks: tasks, target: s.Targets.Health, protected: s.Protected}, s.NewID)
+	d := plan(v, world{now: s.Now(), tasks: tasks, target: s.Targets.Health}, s.NewID)
 	if !d.changed {
 		return false, d.wake, nil
 	}
@@ -373,7 +366,7 @@ func (v Service) run(id string, tm Template, m Member) task.Run {
 		Network: tm.Network, LoadBalancers: tm.LoadBalancers, Token: fmt.Sprintf("%s/%d", id, m.N),
 	}
 	if m.Order != nil {
-		r.Tags = m.Order.Tags
+		r.Tags, r.ManagedTags = m.Order.Tags, m.Order.Managed
 	}
 	if m.Provider != "" {
 		r.Providers = []task.CapacityProvider{{Name: m.Provider, Weight: 1}}

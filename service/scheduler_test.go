@@ -225,7 +225,7 @@ func TestProtection(t *testing.T) {
 		time.Sleep(2 * time.Minute)
 		id := h.service().TaskIDs()[2] // the youngest, which would go first
 		h.farm.mu.Lock()
-		h.farm.safe[id] = true
+		h.farm.tasks[id].ProtectedUntil = time.Now().Add(time.Hour)
 		h.farm.mu.Unlock()
 		h.update(Change{Desired: ptr(1)})
 		time.Sleep(time.Minute)
@@ -238,7 +238,7 @@ func TestProtection(t *testing.T) {
 			t.Errorf("it is %+v", v.Deployments)
 		}
 		h.farm.mu.Lock()
-		delete(h.farm.safe, id)
+		h.farm.tasks[id].ProtectedUntil = time.Time{}
 		h.farm.mu.Unlock()
 		h.update(Change{Desired: ptr(2)}) // anything that lets it look
 		time.Sleep(5 * time.Minute)

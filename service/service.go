@@ -204,8 +204,9 @@ type Member struct {
 // Order is what a task is submitted with besides its template. It is written down with the
 // order, so that submitting it again is the same request, whatever became of the service.
 type Order struct {
-	Tags []task.Tag
-	Exec bool
+	Tags    []task.Tag `json:",omitempty"`
+	Managed []task.Tag `json:",omitempty"` // of ECS itself
+	Exec    bool       `json:",omitempty"`
 }
 
 // clone returns a copy of s that can be changed without changing s.

@@ -19,10 +19,9 @@ const (
 
 // world is what is known when a plan is made.
 type world struct {
-	now       time.Time
-	tasks     map[task.ID]task.Task                        // one that is not there is forgotten
-	target    func(id task.ID) (healthy, known bool)       // what load balancers say
-	protected func(t task.Task, now time.Time) (safe bool) // from scale-in
+	now    time.Time
+	tasks  map[task.ID]task.Task                  // one that is not there is forgotten
+	target func(id task.ID) (healthy, known bool) // what load balancers say
 }
 
 // where is what a member's task is doing.

@@ -56,7 +56,7 @@ func (h *host) start(dies int) {
 	h.calls, h.dies, h.die = 0, dies, cancel
 	h.mu.Unlock()
 	h.s = New(Config{
-		Tasks: mortal{h, ctx}, Journal: mortal{h, ctx}, Book: mortalBook{h.book, h, ctx}, Log: zap.NewNop(), Now: time.Now, Protected: h.farm.protected,
+		Tasks: mortal{h, ctx}, Journal: mortal{h, ctx}, Book: mortalBook{h.book, h, ctx}, Log: zap.NewNop(), Now: time.Now,
 		NewID: func() string { return fmt.Sprintf("%032x", h.next()) }, NewNumber: func() string { return fmt.Sprintf("%019d", h.next()) },
 	})
 	done := make(chan struct{})
@@ -265,7 +265,6 @@ type farm struct {
 	hashes map[string]string
 	tasks  map[task.ID]*task.Task
 	events []task.Event
-	safe   map[task.ID]bool
 	mortal bool             // good tasks die now and then
 	refuse error            // of Submit
 	check  func(*farm)      // of invariants, whenever something has changed
@@ -274,7 +273,7 @@ type farm struct {
 }
 
 func newFarm(seed uint64) *farm {
-	return &farm{seed: seed, grown: make(chan struct{}), tokens: make(map[string]task.ID), hashes: make(map[string]string), tasks: make(map[task.ID]*task.Task), safe: make(map[task.ID]bool), stops: make(map[task.ID]bool), hold: 3 * time.Second}
+	return &farm{seed: seed, grown: make(chan struct{}), tokens: make(map[string]task.ID), hashes: make(map[string]string), tasks: make(map[task.ID]*task.Task), stops: make(map[task.ID]bool), hold: 3 * time.Second}
 }
 
 func family(arn string) string {
@@ -315,7 +314,7 @@ func (f *farm) submit(r task.Run) ([]task.Task, error) {
 		return nil, f.refuse
 	}
 	id := task.ID(fmt.Sprintf("%032x", len(f.tasks)+1))
-	t := &task.Task{ID: id, ClusterARN: here.ClusterARN(), DefinitionARN: r.Definition, Group: r.Group, StartedBy: r.StartedBy, Tags: r.Tags, LastStatus: task.Pending, DesiredStatus: task.Running, CreatedAt: time.Now(), Health: task.Unknown}
+	t := &task.Task{ID: id, ClusterARN: here.ClusterARN(), DefinitionARN: r.Definition, Group: r.Group, StartedBy: r.StartedBy, Tags: append(r.Tags, r.ManagedTags...), LastStatus: task.Pending, DesiredStatus: task.Running, CreatedAt: time.Now(), Health: task.Unknown}
 	if len(r.Providers) > 0 {
 		t.CapacityProvider = r.Providers[0].Name
 	}
@@ -354,12 +353,6 @@ func (f *farm) stop(id task.ID, code, reason string) task.Task {
 		f.tell(t)
 	}
 	return *t
-}
-
-func (f *farm) protected(t task.Task, _ time.Time) bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.safe[t.ID]
 }
 
 func (f *farm) last() task.Seq {

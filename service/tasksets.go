@@ -128,6 +128,18 @@ func (s *Scheduler) DeleteTaskSet(ctx context.Context, r task.Realm, name, set s
 	})
 }
 
+// RetagSet adds tags to a task set and removes those of some keys.
+func (s *Scheduler) RetagSet(ctx context.Context, r task.Realm, name, set string, add []task.Tag, remove []string) (Service, TaskSet, error) {
+	return s.editSet(ctx, r, name, func(d *draft) (string, error) {
+		t, err := d.set(set)
+		if err != nil {
+			return "", err
+		}
+		t.Tags = task.MergeTags(t.Tags, add, remove)
+		return t.ID, task.ValidateTags(t.Tags)
+	})
+}
+
 // editSet changes a service of an EXTERNAL controller and returns the task set that f names.
 func (s *Scheduler) editSet(ctx context.Context, r task.Realm, name string, f func(d *draft) (string, error)) (Service, TaskSet, error) {
 	var id string

@@ -23,7 +23,14 @@ func (s *Store) DeleteCluster(ctx context.Context, in task.Realm) (cluster.Clust
 		if c.Status != cluster.Active {
 			return noCluster()
 		}
-		var busy bool
+		var busy, serves bool
+		if err := tx.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM services
+				WHERE account = ? AND region = ? AND cluster = ? AND status <> 'INACTIVE')`, in.Account, in.Region, in.Cluster).Scan(&serves); err != nil {
+			return fmt.Errorf("look for services in cluster: %w", err)
+		}
+		if serves {
+			return fault.New(fault.Conflict, "The Cluster cannot be deleted while Services are active.")
+		}
 		if err := tx.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM tasks
 				WHERE account = ? AND region = ? AND cluster = ? AND status <> 'STOPPED')`, in.Account, in.Region, in.Cluster).Scan(&busy); err != nil {
 			return fmt.Errorf("look for tasks in cluster: %w", err)

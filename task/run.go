@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"regexp"
-	"slices"
 	"strings"
 
 	"berth/fault"
@@ -88,7 +87,7 @@ func (r Run) Validate() error {
 	case len(r.Token) > maxToken || strings.ContainsFunc(r.Token, func(c rune) bool { return c < 33 || c > 126 }):
 		return fault.At("clientToken", "has at most %d visible ASCII characters", maxToken)
 	}
-	if err := r.validateTags(); err != nil {
+	if err := ValidateTags(r.Tags); err != nil {
 		return err
 	}
 	if err := r.Network.validate(); err != nil {
@@ -104,18 +103,6 @@ func (r Run) Validate() error {
 		return err
 	}
 	return r.Overrides.validate()
-}
-
-// managedTag begins the keys of tags that ECS itself puts on the tasks of services (ECS
-// developer guide, "Tagging Amazon ECS resources").
-const managedTag = "aws:ecs:"
-
-func (r Run) validateTags() error {
-	own := r.Tags
-	if r.Service != "" {
-		own = slices.DeleteFunc(slices.Clone(own), func(t Tag) bool { return strings.HasPrefix(t.Key, managedTag) })
-	}
-	return ValidateTags(own)
 }
 
 // validate checks what can be checked without the definition.

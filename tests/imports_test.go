@@ -59,7 +59,7 @@ var may = map[string][]string{
 	"service":                       {"fault", "task"},
 	"runner":                        {"fault", "isolation", "task"},
 	"server/api":                    {"access", "billing", "billing/anomaly", "billing/budget", "billing/estimate", "billing/history", "billing/prices", "billing/proof", "billing/tuning", "fault", "logs", "money", "notice", "strictjson", "task"},
-	"server/aws/ecs":                {"access", "cluster", "fault", "server/aws/wire", "task"},
+	"server/aws/ecs":                {"access", "cluster", "fault", "server/aws/wire", "service", "task"},
 	"server/aws/throttle":           {"access", "fault", "task"},
 	"server/aws/wire":               {"access", "access/sigv4", "fault", "server/origin", "strictjson", "task"},
 	"server/metadata":               {"fault", "roles", "task"},

@@ -12,6 +12,7 @@ import (
 	"berth/server/aws/throttle"
 	"berth/server/aws/wire"
 	"berth/server/metadata"
+	"berth/service"
 	"berth/store"
 	"berth/task"
 )
@@ -25,11 +26,13 @@ func (c *serverConfig) pace() *throttle.Limiter {
 }
 
 // newECS returns what answers for Amazon ECS.
-func newECS(st *store.Store, tasks *runner.Runner, pace *throttle.Limiter) wire.Service {
-	return ecs.New(ecs.Config{
+func newECS(st *store.Store, tasks *runner.Runner, services *service.Scheduler, pace *throttle.Limiter) wire.Service {
+	config := ecs.Config{
 		Definitions: ecsDefinitions{st}, Tasks: tasks, Journal: ecsJournal{st}, Clusters: ecsClusters{st}, Settings: st,
 		Now: time.Now, Launch: pace.Launch,
-	})
+	}
+	serveServices(&config, services, st)
+	return ecs.New(config)
 }
 
 // The types below fit the store to the words of package ecs.
@@ -70,6 +73,9 @@ func (c ecsClusters) Load(ctx context.Context, in task.Realm) (l ecs.Load, err e
 		case task.Provisioning, task.Pending, task.Activating:
 			l.Pending += n
 		}
+	}
+	if err == nil {
+		l.Active, l.Leaving, err = c.CountServices(ctx, in)
 	}
 	return l, err
 }

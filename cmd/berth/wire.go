@@ -206,9 +206,10 @@ func serve(ctx context.Context, config serverConfig, log *zap.Logger) error {
 		Log: log.Named("server"), Now: time.Now, NewRequestID: func() string { return uuid.Must(uuid.NewV7()).String() },
 	})
 
+	services := newServices(st, tasks, nil, log.Named("services"))
 	pace := config.pace()
 	aws := newAWS(config, entry, []wire.Service{
-		newECS(st, tasks, pace),
+		newECS(st, tasks, services, pace),
 	}, pace, log.Named("aws"))
 
 	g, ctx := errgroup.WithContext(ctx)
@@ -220,6 +221,7 @@ func serve(ctx context.Context, config serverConfig, log *zap.Logger) error {
 	g.Go(func() error { return usage.Run(ctx) })
 	g.Go(func() error { return recorder.Run(ctx) })
 	g.Go(func() error { return tunings.Run(ctx) })
+	g.Go(func() error { return services.Run(ctx) })
 	g.Go(func() error { return forgetDefinitions(ctx, st, log.Named("ecs")) })
 	g.Go(func() error { return deliverer.Run(ctx) })
 	g.Go(func() error { return newWatch(config.Anomalies, st, log.Named("anomalies")).Run(ctx) })

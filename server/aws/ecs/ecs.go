@@ -130,13 +130,15 @@ type Settings interface {
 	SetAccountSetting(ctx context.Context, in task.Realm, principal, name, value string) error
 }
 
-// Config is what New needs. All fields but Launch and HasService are required.
+// Config is what New needs. All fields but Services, History, Launch and HasService are required.
 type Config struct {
 	Definitions Definitions
 	Tasks       Tasks
 	Journal     Journal
 	Clusters    Clusters
 	Settings    Settings
+	Services    Services       // nil: there are none, and their operations are unknown
+	History     ServiceHistory // of Services
 	Now         func() time.Time
 
 	// Launch returns fault.Throttled if so many tasks come too soon after others. nil:
@@ -163,6 +165,7 @@ func New(c Config) wire.Service {
 			s.settingOperations(),
 			s.capacityOperations(),
 			s.protectionOperations(),
+			s.serviceOperations(),
 			politeOperations(),
 		),
 	}

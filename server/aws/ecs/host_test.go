@@ -236,6 +236,9 @@ func (c clusters) Load(ctx context.Context, in task.Realm) (l ecs.Load, err erro
 	counts, err := c.CountIn(ctx, in)
 	l.Running = counts[task.Running]
 	l.Pending = counts[task.Provisioning] + counts[task.Pending] + counts[task.Activating]
+	if err == nil {
+		l.Active, l.Leaving, err = c.CountServices(ctx, in)
+	}
 	return l, err
 }
 

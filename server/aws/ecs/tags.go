@@ -38,6 +38,8 @@ func (s *server) kinds() map[string]tagged {
 		"task":              {s.taskTags, s.tagTask},
 		"task-definition":   {s.definitionTags, s.tagDefinition},
 		"capacity-provider": {s.providerTags, s.tagProvider},
+		"service":           {s.serviceTags, s.tagService},
+		"task-set":          {s.taskSetTags, s.tagTaskSet},
 	}
 }
 
@@ -49,7 +51,7 @@ func (s *server) resource(c wire.Call, ref string) (tagged, arn, error) {
 	}
 	kind, ok := s.kinds()[a.kind]
 	switch {
-	case !ok && slices.Contains([]string{"container-instance", "service", "task-set"}, a.kind):
+	case !ok && slices.Contains([]string{"container-instance"}, a.kind):
 		return kind, a, noSuchResource()
 	case !ok:
 		return kind, a, wire.Errorf(invalid, "Invalid identifier: resources of the kind %.80s have no tags.", a.kind)
