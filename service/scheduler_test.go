@@ -217,6 +217,53 @@ func TestSickTask(t *testing.T) {
 	})
 }
 
+// Ensure tasks behind a load balancer are healthy when it says so and not before, are left
+// alone while it does not know, and are replaced when it says that they are not.
+func TestTargets(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		h := newHost(t, 0)
+		group := "arn:aws:elasticloadbalancing:us-east-1:000000000000:targetgroup/web/0123456789abcdef"
+		r := Request{Definition: "good", Desired: 2}
+		r.LoadBalancers = []task.LoadBalancer{{TargetGroupARN: group, ContainerName: "main", ContainerPort: 80}}
+		h.create(r)
+		time.Sleep(10 * time.Minute)
+		ids := h.service().TaskIDs()
+		if v := h.service(); v.Steady || len(ids) != 2 || v.Deployments[0].State != InProgress {
+			t.Errorf("before the load balancer knows, it is %+v", v)
+		}
+		say := func(healthy bool, ids ...task.ID) {
+			h.farm.mu.Lock()
+			defer h.farm.mu.Unlock()
+			for _, id := range ids {
+				h.farm.targets[id] = healthy
+			}
+		}
+		say(true, ids...)
+		time.Sleep(10 * time.Second)
+		h.settled(2, "good")
+		say(false, ids[0])
+		time.Sleep(30 * time.Second)
+		if got := h.farm.known(ids)[ids[0]]; got.DesiredStatus != task.Running || len(h.service().TaskIDs()) != 3 {
+			t.Error("it was stopped before there was another")
+		}
+		say(true, h.service().TaskIDs()[2])
+		time.Sleep(30 * time.Second)
+		h.settled(2, "good")
+		if got := h.farm.known(ids)[ids[0]]; got.StoppedReason != "Task failed ELB health checks in (target-group "+group+")" {
+			t.Errorf("it was stopped for %q", got.StoppedReason)
+		}
+		for text, want := range map[string]int{
+			"(service web) registered ": 1,
+			"(service web) deregistered 1 targets in (target-group " + group + ")": 1,
+			"(service web) has begun draining connections on 1 tasks.":             1,
+		} {
+			if got := h.book.said(text); got < want {
+				t.Errorf("it was said %d times: %s", got, text)
+			}
+		}
+	})
+}
+
 // Ensure a protected task outlives scale-in and a deployment until it is protected no longer.
 func TestProtection(t *testing.T) {
 	inBubble(t, func(t *testing.T) {

@@ -56,7 +56,7 @@ func (h *host) start(dies int) {
 	h.calls, h.dies, h.die = 0, dies, cancel
 	h.mu.Unlock()
 	h.s = New(Config{
-		Tasks: mortal{h, ctx}, Journal: mortal{h, ctx}, Book: mortalBook{h.book, h, ctx}, Log: zap.NewNop(), Now: time.Now,
+		Tasks: mortal{h, ctx}, Journal: mortal{h, ctx}, Book: mortalBook{h.book, h, ctx}, Targets: h.farm, Log: zap.NewNop(), Now: time.Now,
 		NewID: func() string { return fmt.Sprintf("%032x", h.next()) }, NewNumber: func() string { return fmt.Sprintf("%019d", h.next()) },
 	})
 	done := make(chan struct{})
@@ -258,22 +258,23 @@ func (b *book) said(text string) (n int) {
 //	broken   never runs
 //	crash    runs for three seconds
 type farm struct {
-	mu     sync.Mutex
-	grown  chan struct{}
-	seed   uint64
-	tokens map[string]task.ID
-	hashes map[string]string
-	tasks  map[task.ID]*task.Task
-	events []task.Event
-	mortal bool             // good tasks die now and then
-	refuse error            // of Submit
-	check  func(*farm)      // of invariants, whenever something has changed
-	hold   time.Duration    // how long tasks take to end
-	stops  map[task.ID]bool // asked to stop by us
+	mu      sync.Mutex
+	grown   chan struct{}
+	seed    uint64
+	tokens  map[string]task.ID
+	hashes  map[string]string
+	tasks   map[task.ID]*task.Task
+	events  []task.Event
+	targets map[task.ID]bool // what a load balancer says
+	mortal  bool             // good tasks die now and then
+	refuse  error            // of Submit
+	check   func(*farm)      // of invariants, whenever something has changed
+	hold    time.Duration    // how long tasks take to end
+	stops   map[task.ID]bool // asked to stop by us
 }
 
 func newFarm(seed uint64) *farm {
-	return &farm{seed: seed, grown: make(chan struct{}), tokens: make(map[string]task.ID), hashes: make(map[string]string), tasks: make(map[task.ID]*task.Task), stops: make(map[task.ID]bool), hold: 3 * time.Second}
+	return &farm{seed: seed, grown: make(chan struct{}), tokens: make(map[string]task.ID), hashes: make(map[string]string), tasks: make(map[task.ID]*task.Task), stops: make(map[task.ID]bool), targets: make(map[task.ID]bool), hold: 3 * time.Second}
 }
 
 func family(arn string) string {
@@ -353,6 +354,14 @@ func (f *farm) stop(id task.ID, code, reason string) task.Task {
 		f.tell(t)
 	}
 	return *t
+}
+
+// Health is what a load balancer says: nothing of a task that it has not seen long enough.
+func (f *farm) Health(id task.ID) (healthy, known bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	healthy, known = f.targets[id]
+	return healthy, known
 }
 
 func (f *farm) last() task.Seq {
