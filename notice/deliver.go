@@ -1,16 +1,11 @@
 package notice
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"net/http"
-	"net/url"
-	"strconv"
 	"sync"
 	"time"
 
@@ -47,45 +42,24 @@ type Config struct {
 }
 
 const (
-	timeout   = 10 * time.Second // of one delivery
-	answerMax = 64 << 10         // bytes of an answer that are read
-	workers   = 64               // deliveries at once, each to another webhook
-	webhooks  = 1000             // that are looked at
-	rest      = 10 * time.Second // after the book failed
-	asleep    = time.Hour        // between looks when nothing is due
+	workers  = 64               // deliveries at once, each to another webhook
+	webhooks = 1000             // that are looked at
+	rest     = 10 * time.Second // after the book failed
+	asleep   = time.Hour        // between looks when nothing is due
 )
 
-// attempts is how often a delivery is tried. With delay it is a day, less an hour.
+// attempts is how often a delivery is tried. With Delay it is a day, less an hour.
 const attempts = 13
-
-// delay returns how long after attempt n, from 1, the next one is due: 10 s, then three
-// times as long each time, up to 4 hours. Up to a fifth less by chance, so that what
-// failed together does not come back together.
-func delay(n int, chance float64) time.Duration {
-	d := 4 * time.Hour
-	if n < 8 {
-		d = 10 * time.Second
-		for range n - 1 {
-			d *= 3
-		}
-		d = min(d, 4*time.Hour)
-	}
-	return d - time.Duration(chance*float64(d)/5)
-}
 
 // Deliverer posts notices to webhooks.
 type Deliverer struct {
 	Config
-	client http.Client
+	poster *Poster
 }
 
 // NewDeliverer returns a Deliverer that does nothing until Run.
 func NewDeliverer(c Config) *Deliverer {
-	return &Deliverer{Config: c, client: http.Client{
-		Transport: c.Transport, Timeout: timeout,
-		// A receiver that moved must be named anew: what is told is for whom was named.
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}}
+	return &Deliverer{Config: c, poster: NewPoster(c.Key, c.UserAgent, c.Transport)}
 }
 
 // Chance is a Jitter for use.
@@ -147,7 +121,7 @@ func (d *Deliverer) Run(ctx context.Context) error {
 func (d *Deliverer) attempt(ctx context.Context, r Record) {
 	at := d.Now()
 	err := d.post(ctx, r.Notice, at)
-	switch gone := errors.As(err, new(errGone)); {
+	switch gone := Gone(err); {
 	case ctx.Err() != nil && err != nil:
 		return // It was broken off; it is still due.
 	case err == nil:
@@ -156,7 +130,7 @@ func (d *Deliverer) attempt(ctx context.Context, r Record) {
 		d.Log.Error("notice given up", zap.String("notice", r.ID), zap.String("type", r.Type), zap.Int("attempts", r.Attempts+1), zap.Error(err))
 		err = d.Book.Failed(context.WithoutCancel(ctx), r.Seq, err.Error(), time.Time{})
 	default:
-		next := d.Now().Add(delay(r.Attempts+1, d.Jitter()))
+		next := d.Now().Add(Delay(r.Attempts+1, d.Jitter()))
 		d.Log.Warn("notice not delivered", zap.String("notice", r.ID), zap.String("type", r.Type), zap.Time("next", next), zap.Error(err))
 		err = d.Book.Failed(context.WithoutCancel(ctx), r.Seq, err.Error(), next)
 	}
@@ -169,43 +143,11 @@ func (d *Deliverer) attempt(ctx context.Context, r Record) {
 	}
 }
 
-// errGone is the answer of who wants to be told nothing more.
-type errGone struct{ error }
-
-// post tells a webhook. Its errors do not have the URL in them, whose path is often
-// what keeps it secret.
+// post tells a webhook.
 func (d *Deliverer) post(ctx context.Context, n Notice, at time.Time) error {
 	body, err := json.Marshal(n.Event(d.Source))
 	if err != nil {
 		return fmt.Errorf("encode event: %w", err)
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, n.Webhook, bytes.NewReader(body))
-	if err != nil {
-		return errors.New("not a URL")
-	}
-	h := req.Header
-	h.Set("Content-Type", ContentType)
-	h.Set("User-Agent", d.UserAgent)
-	h.Set("Webhook-Id", n.ID)
-	h.Set("Webhook-Timestamp", strconv.FormatInt(at.Unix(), 10))
-	h.Set("Webhook-Signature", Sign(d.Key, n.ID, at, body))
-	resp, err := d.client.Do(req)
-	if err != nil {
-		if e := (*url.Error)(nil); errors.As(err, &e) {
-			if e.Timeout() {
-				return fmt.Errorf("no answer in %s", timeout)
-			}
-			err = e.Err
-		}
-		return err
-	}
-	defer resp.Body.Close()
-	io.Copy(io.Discard, io.LimitReader(resp.Body, answerMax)) // so that the connection can be used again
-	switch {
-	case resp.StatusCode/100 == 2:
-		return nil
-	case resp.StatusCode == http.StatusGone:
-		return errGone{errors.New("answered 410 Gone: it wants nothing more")}
-	}
-	return fmt.Errorf("answered %d %s", resp.StatusCode, http.StatusText(resp.StatusCode))
+	return d.poster.Post(ctx, Letter{Webhook: n.Webhook, ID: n.ID, ContentType: ContentType, Body: body, At: at})
 }

@@ -156,7 +156,7 @@ func TestRetries(t *testing.T) {
 					}
 					if want := start; i == 0 && !when.Equal(want) {
 						t.Errorf("the first attempt was after %s", when.Sub(start))
-					} else if i > 0 && when.Sub(at[i-1]) != delay(i, 0) {
+					} else if i > 0 && when.Sub(at[i-1]) != Delay(i, 0) {
 						t.Errorf("attempt %d was %s after the one before", i+1, when.Sub(at[i-1]))
 					}
 				}

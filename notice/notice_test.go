@@ -65,7 +65,7 @@ func TestDelay(t *testing.T) {
 	for _, chance := range []float64{0, 0.5, 0.999} {
 		sum, before := time.Duration(0), time.Duration(0)
 		for n := 1; n < attempts; n++ {
-			d := delay(n, chance)
+			d := Delay(n, chance)
 			if d < before {
 				t.Errorf("delay %d is %s after %s", n, d, before)
 			}
@@ -75,8 +75,8 @@ func TestDelay(t *testing.T) {
 			t.Errorf("chance %v: it is given up after %s", chance, sum)
 		}
 	}
-	if delay(1, 0) != 10*time.Second || delay(3, 0) != 90*time.Second || delay(12, 0) != 4*time.Hour {
-		t.Error(delay(1, 0), delay(3, 0), delay(12, 0))
+	if Delay(1, 0) != 10*time.Second || Delay(3, 0) != 90*time.Second || Delay(12, 0) != 4*time.Hour {
+		t.Error(Delay(1, 0), Delay(3, 0), Delay(12, 0))
 	}
 }
 
