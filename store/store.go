@@ -46,6 +46,8 @@ type Store struct {
 	grown    *signal // the journal has grown
 	noted    *signal // notices were kept
 	served   *signal // events of services were kept
+	ruled    *signal // event rules were set or removed
+	scaled   *signal // scalable targets or policies were changed
 	noting   bool    // by the group that is being written; the writer's own
 	refusing atomic.Pointer[error]
 	ended    chan struct{}
@@ -95,6 +97,7 @@ func open(ctx context.Context, c Config, wrap func(driver.Connector) driver.Conn
 	s := &Store{
 		Config: c, connect: connect, writes: writes, reads: reads, seal: seal,
 		queue: make(chan *write, queueMax), grown: newSignal(), noted: newSignal(), served: newSignal(),
+		ruled: newSignal(), scaled: newSignal(),
 		ended: make(chan struct{}), closing: closing,
 	}
 	if err := checkpoint(ctx, writes); err != nil && !errors.Is(err, errInUse) {
