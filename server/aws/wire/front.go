@@ -182,6 +182,9 @@ func (x *exchange) serve() (any, error) {
 
 // authorize asks whether the caller may do all that the call does.
 func (x *exchange) authorize(ctx context.Context, in any) error {
+	if x.op.free {
+		return nil
+	}
 	actions := []access.Action{{Resource: "*"}}
 	if x.op.act != nil {
 		var err error

@@ -61,6 +61,7 @@ type Operation struct {
 	// Reads is set for operations that change nothing: they are not audited.
 	Reads bool
 
+	free   bool // see Free
 	in     reflect.Type
 	act    func(ctx context.Context, c Call, in any) ([]access.Action, error)
 	handle func(ctx context.Context, c Call, in any) (any, error)
@@ -76,6 +77,10 @@ func On[In any](f func(ctx context.Context, c Call, in *In) ([]access.Action, er
 		o.act = func(ctx context.Context, c Call, in any) ([]access.Action, error) { return f(ctx, c, in.(*In)) }
 	}
 }
+
+// Free says that whoever could prove who they are may make the call, whatever policies say:
+// as AWS has it for a few calls about oneself.
+func Free() Option { return func(o *Operation) { o.free = true } }
 
 // Resources is On for operations of which only the ARNs matter.
 func Resources[In any](f func(c Call, in *In) []string) Option {
