@@ -19,6 +19,7 @@ import (
 	"golang.org/x/crypto/acme/autocert"
 
 	"berth/access"
+	"berth/access/session"
 	"berth/fault"
 	"berth/server/aws/wire"
 	"berth/store"
@@ -131,7 +132,7 @@ type door struct {
 
 // openDoor returns the door that c describes. With --auth and nobody in the book it makes the
 // first admin.
-func openDoor(ctx context.Context, c serverConfig, st *store.Store, log *zap.Logger) (door, error) {
+func openDoor(ctx context.Context, c serverConfig, st *store.Store, sessions *session.Keeper, log *zap.Logger) (door, error) {
 	key, err := stateKey(c.StateDir, "access.key")
 	if err != nil {
 		return door{}, err
@@ -153,7 +154,7 @@ func openDoor(ctx context.Context, c serverConfig, st *store.Store, log *zap.Log
 	limits := &access.Throttle{Quota: st.Quota, Now: time.Now}
 	d.throttle = func(who access.Identity) error { return limits.Take(ctx, who) }
 	if c.Door.Auth {
-		a := &access.Authenticator{Book: st, Seal: seal, Region: c.Region, Now: time.Now, Trusted: trusted}
+		a := &access.Authenticator{Book: st, Sessions: sessions, Seal: seal, Region: c.Region, Now: time.Now, Trusted: trusted}
 		d.authenticate = a.Request
 		d.identify = func(r *http.Request) (access.Identity, error) { return a.Request(r, nil, "") }
 		d.access = access.Guard{Policies: st, Now: time.Now}
@@ -161,7 +162,7 @@ func openDoor(ctx context.Context, c serverConfig, st *store.Store, log *zap.Log
 			return door{}, err
 		}
 	} else {
-		d.authenticate = wire.Anybody(c.Account, c.Region)
+		d.authenticate = believed(sessions, wire.Anybody(c.Account, c.Region))
 		d.identify = func(r *http.Request) (access.Identity, error) {
 			who := access.Identity{Account: c.Account, Region: c.Region, ARN: access.Root(c.Account), UserID: c.Account, Admin: true}
 			who.Source, who.Secure = access.Origin(r, trusted)

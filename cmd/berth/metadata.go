@@ -15,6 +15,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"berth/access/session"
 	"berth/fault"
 	"berth/isolation/containerd"
 	"berth/roles"
@@ -29,7 +30,7 @@ type asked struct {
 	names    metadata.Names
 }
 
-func openMetadata(ctx context.Context, c serverConfig, st *store.Store, host *containerd.Runtime, snapshotter string, log *zap.Logger) (asked, error) {
+func openMetadata(ctx context.Context, c serverConfig, st *store.Store, sessions *session.Keeper, host *containerd.Runtime, snapshotter string, log *zap.Logger) (asked, error) {
 	secret, err := metadataKey(c.StateDir)
 	if err != nil {
 		return asked{}, err
@@ -39,9 +40,13 @@ func openMetadata(ctx context.Context, c serverConfig, st *store.Store, host *co
 		return asked{}, err
 	}
 	names := metadata.Names{Secret: secret}
+	credentials := c.roles()
+	if credentials == nil {
+		credentials = taskRoles{sessions, st}
+	}
 	handler := metadata.New(metadata.Config{
 		Tasks: st, Host: host, Snapshotter: snapshotter, Clock: clock.state, Protection: protection{st, time.Now},
-		Roles: c.roles(), Names: names, Log: log, Now: time.Now,
+		Roles: credentials, Names: names, Log: log, Now: time.Now,
 	})
 	l, err := host.MetadataListener(ctx)
 	if err != nil {
@@ -83,7 +88,7 @@ func stateKey(stateDir, file string) ([]byte, error) {
 	return key, nil
 }
 
-// roles returns who has the credentials of tasks' roles, nil if nobody does.
+// roles returns who has the credentials of tasks' roles, nil if this server's own STS has.
 func (c *serverConfig) roles() metadata.Roles {
 	var own roles.Source
 	if c.TaskCredentials != "" {

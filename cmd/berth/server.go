@@ -115,7 +115,7 @@ func (c *serverConfig) flags(f *pflag.FlagSet) {
 	f.StringSliceVar(&c.EFS, "efs", nil, "`ID=DIR`: the directory of this host that is that file system of EFS, as in fs-12345678=/srv/shared; can be repeated")
 	f.StringVar(&c.TaskCredentials, "task-credentials", "",
 		"`file` with the AWS credentials of every task that has a role, JSON with AccessKeyId, SecretAccessKey, Token and Expiration, mode 0600")
-	f.StringVar(&c.STSEndpoint, "sts-endpoint", "", "`URL` of an STS that gives each task's role its credentials; it is asked with those of --task-credentials, if given")
+	f.StringVar(&c.STSEndpoint, "sts-endpoint", "", "`URL` of an STS that gives each task's role its credentials, in place of this server's own; it is asked with those of --task-credentials, if given")
 	c.secretFlags(f)
 	f.StringVar(&c.Runtime, "runtime", "runc", "what stands between tasks and the host's kernel if they do not say: runc, gvisor or kata")
 	c.kataFlag(f)

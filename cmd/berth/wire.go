@@ -26,6 +26,7 @@ import (
 	"berth/billing/prices"
 	"berth/billing/rightsize"
 	"berth/billing/tuning"
+	"berth/eventbridge"
 	"berth/fault"
 	"berth/images"
 	"berth/isolation/containerd"
@@ -159,7 +160,11 @@ func serve(ctx context.Context, config serverConfig, log *zap.Logger) error {
 	if config.Latency {
 		latency = &runner.Latency{Seed: config.LatencySeed, Size: pulls.Size}
 	}
-	asked, err := openMetadata(ctx, config, st, sandboxes, snapshotter, log.Named("metadata"))
+	sessions, err := newSessions(config)
+	if err != nil {
+		return err
+	}
+	asked, err := openMetadata(ctx, config, st, sessions, sandboxes, snapshotter, log.Named("metadata"))
 	if err != nil {
 		return err
 	}
@@ -192,7 +197,12 @@ func serve(ctx context.Context, config serverConfig, log *zap.Logger) error {
 	if err != nil {
 		return err
 	}
-	entry, err := openDoor(ctx, config, st, log.Named("access"))
+	happens := bridge{st, eventbridge.Feed{Journal: st}}
+	forwarder, err := newForwarder(config, happens, log.Named("events"))
+	if err != nil {
+		return err
+	}
+	entry, err := openDoor(ctx, config, st, sessions, log.Named("access"))
 	if err != nil {
 		return err
 	}
@@ -200,7 +210,7 @@ func serve(ctx context.Context, config serverConfig, log *zap.Logger) error {
 		Tasks: tasks, Definitions: definitions{st}, Groups: tasks, Journal: journal{st}, Images: imageStore{pulls}, Secrets: kept,
 		Logs: logs.Dir(dirs.logs), Meter: meter, Host: host{tasks, c, st, sandboxes},
 		Prices: rates, Ledger: newLedger(st), Costs: st, Hindsight: newHindsight(st, rates), Estimates: quotes{estimates, st},
-		Budgets: budgets, Notices: st, Anomalies: st, Sizes: sizes, Tunings: tunings,
+		Budgets: budgets, Notices: st, Anomalies: st, EventBridge: happens, Sizes: sizes, Tunings: tunings,
 		Identify: entry.identify, Access: entry.access, Throttle: entry.throttle, Audit: entry.audit, Users: entry.users,
 		Provider: config.Provider, Hosts: config.Hosts, MaxImport: config.ImportMax, Version: version(),
 		Log: log.Named("server"), Now: time.Now, NewRequestID: func() string { return uuid.Must(uuid.NewV7()).String() },
@@ -210,6 +220,8 @@ func serve(ctx context.Context, config serverConfig, log *zap.Logger) error {
 	pace := config.pace()
 	aws := newAWS(config, entry, []wire.Service{
 		newECS(st, tasks, services, pace),
+		newSTS(config, sessions, st),
+		newEC2(st, tasks, sandboxes),
 	}, pace, log.Named("aws"))
 
 	g, ctx := errgroup.WithContext(ctx)
@@ -224,6 +236,7 @@ func serve(ctx context.Context, config serverConfig, log *zap.Logger) error {
 	g.Go(func() error { return services.Run(ctx) })
 	g.Go(func() error { return forgetDefinitions(ctx, st, log.Named("ecs")) })
 	g.Go(func() error { return deliverer.Run(ctx) })
+	g.Go(func() error { return forwarder.Run(ctx) })
 	g.Go(func() error { return newWatch(config.Anomalies, st, log.Named("anomalies")).Run(ctx) })
 	g.Go(func() error { return entry.run(ctx) })
 	g.Go(func() error { return serveHTTP(ctx, entry.listener(listener), beside(aws, api), log) })

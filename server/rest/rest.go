@@ -220,6 +220,7 @@ type Config struct {
 	Sizes       Sizes
 	Notices     Notices
 	Anomalies   Anomalies
+	EventBridge EventBridge
 
 	// Identify says who sent a request. Who cannot prove it is fault.Unauthenticated.
 	Identify func(r *http.Request) (access.Identity, error)
@@ -311,6 +312,11 @@ func (s *server) operations() []operation {
 		file(s, "/exports/focus.parquet", "Export what was charged as FOCUS, Parquet", api.Parquet, s.focusParquet),
 		file(s, "/exports/cur.csv", "Export what was charged with the columns of AWS's Cost and Usage Report 2.0", api.CSV, s.curCSV),
 		flow(s, "GET", "/events", "Follow what happens to tasks", events, s.events),
+		flow(s, "GET", "/events/eventbridge", "Follow what happens to tasks and services, in EventBridge's words", events, s.bridge),
+		call(s, "GET", "/event-rules", "List the rules that send events to webhooks, and how far each has come", 200, s.eventRules),
+		call(s, "GET", "/event-rules/:name", "Describe a rule, and how far it has come", 200, s.eventRule),
+		call(s, "PUT", "/event-rules/:name", "Make a rule that sends what an event pattern selects to a webhook, or change it", 200, s.putEventRule),
+		call(s, "DELETE", "/event-rules/:name", "Remove a rule", 204, s.removeEventRule),
 
 		call(s, "GET", "/ledger/entries", "Read the ledger, in its order", 200, s.entries),
 		call(s, "GET", "/ledger/entries/:id/proof", "Prove that an entry is in the ledger", 200, s.entryProof),

@@ -58,6 +58,11 @@ var rights = map[string]right{
 	"GET /exports/focus.parquet":           {action: "berth:ExportCosts", server: true},
 	"GET /exports/cur.csv":                 {action: "berth:ExportCosts", server: true},
 	"GET /events":                          {action: "ecs:DescribeTasks"},
+	"GET /events/eventbridge":              {action: "ecs:DescribeTasks"},
+	"GET /event-rules":                     {action: "events:ListRules"},
+	"GET /event-rules/:name":               {action: "events:DescribeRule"},
+	"PUT /event-rules/:name":               {action: "events:PutRule", server: true}, // Its webhook may be any host that the server reaches.
+	"DELETE /event-rules/:name":            {action: "events:DeleteRule"},
 	"GET /ledger/entries":                  {action: "berth:GetLedger", server: true},
 	"GET /ledger/entries/:id/proof":        {action: "berth:GetLedger", server: true},
 	"POST /ledger/entries/:id/reverse":     {action: "berth:ReverseEntry", server: true},

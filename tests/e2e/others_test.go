@@ -120,7 +120,7 @@ func TestOpenTelemetry(t *testing.T) {
 }
 
 // Ensure the AWS SDK for Go, with nothing configured, finds the credentials of its task's
-// role and its region, and says why where there are none.
+// role and its region: those of a file, or of the server's own STS.
 func TestAWSSDK(t *testing.T) {
 	const role = "arn:aws:iam::000000000000:role/r"
 	definition := strings.Replace(strings.Replace(definition("sdk", "256", "512", ""), "berth/demo:latest", "test/sdk:1", 1),
@@ -134,7 +134,7 @@ func TestAWSSDK(t *testing.T) {
 		says  string
 	}{
 		{[]string{"--region", "eu-west-1", "--task-credentials", file}, "CredentialsEndpointProvider AKIDEXAMPLE secret token true eu-west-1"},
-		{nil, "start it with --task-credentials or --sts-endpoint"},
+		{nil, "CredentialsEndpointProvider ASIA"},
 	} {
 		s := start(t, tt.flags...)
 		s.importProgram("../sdk", "test/sdk:1")

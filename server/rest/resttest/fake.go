@@ -27,6 +27,7 @@ import (
 	"berth/billing/prices"
 	"berth/billing/prices/pricestest"
 	"berth/billing/tuning"
+	"berth/eventbridge"
 	"berth/fault"
 	"berth/logs"
 	"berth/money"
@@ -65,6 +66,7 @@ type Fake struct {
 	groups      []task.SecurityGroup
 	budgets     []budget.Budget
 	notices     []notice.Record
+	rules       []eventbridge.Rule
 	anomalies   []anomaly.Anomaly
 	images      []task.Image
 	kept        []api.SecretInfo
@@ -103,7 +105,7 @@ func (f *Fake) Config() rest.Config {
 	n := 0
 	return rest.Config{
 		Tasks: f, Definitions: f, Groups: f, Journal: f, Images: f, Secrets: f, Logs: f, Meter: f, Host: f,
-		Ledger: f, Costs: f, Hindsight: f, Estimates: f, Budgets: f, Notices: f, Anomalies: f, Sizes: f, Provider: "Berth",
+		Ledger: f, Costs: f, Hindsight: f, Estimates: f, Budgets: f, Notices: f, Anomalies: f, Sizes: f, EventBridge: f, Provider: "Berth",
 		Tunings: tuned{f},
 		Access:  access.Open{}, Users: f, Audit: func(_ context.Context, r access.Record) {
 			f.mu.Lock()
