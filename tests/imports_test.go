@@ -41,6 +41,7 @@ var may = map[string][]string{
 	"billing/waste":                 {"billing", "billing/history", "fault", "task"},
 	"billing/whatif":                {"billing", "billing/estimate", "billing/history", "fault", "task"},
 	"isolation":                     {"fault", "task"},
+	"session":                       {"access", "fault", "isolation", "task"},
 	"isolation/isolationtest":       {"fault", "isolation", "task"},
 	"isolation/thread":              {},
 	"isolation/cgroup":              {"fault", "isolation/thread", "task"},
