@@ -41,6 +41,8 @@ var may = map[string][]string{
 	"billing/waste":                 {"billing", "billing/history", "fault", "task"},
 	"billing/whatif":                {"billing", "billing/estimate", "billing/history", "fault", "task"},
 	"isolation":                     {"fault", "task"},
+	"server/aws/ssm":                {"access", "fault", "isolation", "server/aws/ssm/channel", "server/aws/wire", "server/origin", "session"},
+	"server/aws/ssm/channel":        {"fault"},
 	"session":                       {"access", "fault", "isolation", "task"},
 	"isolation/isolationtest":       {"fault", "isolation", "task"},
 	"isolation/thread":              {},
