@@ -66,8 +66,8 @@ var may = map[string][]string{
 	"server/aws/wire":               {"access", "access/sigv4", "fault", "server/origin", "strictjson", "task"},
 	"server/metadata":               {"fault", "roles", "task"},
 	"server/origin":                 {},
-	"server/rest":                   {"access", "billing", "billing/anomaly", "billing/budget", "billing/estimate", "billing/focus", "billing/history", "billing/prices", "billing/proof", "billing/rightsize", "billing/tuning", "billing/waste", "billing/whatif", "fault", "logs", "notice", "server/api", "server/origin", "strictjson", "task"},
-	"server/rest/resttest":          {"access", "billing", "billing/anomaly", "billing/budget", "billing/estimate", "billing/history", "billing/prices", "billing/prices/pricestest", "billing/proof", "billing/rightsize", "billing/tuning", "billing/waste", "billing/whatif", "fault", "logs", "money", "notice", "server/api", "server/rest", "task"},
+	"server/rest":                   {"access", "billing", "billing/anomaly", "billing/budget", "billing/estimate", "billing/focus", "billing/history", "billing/prices", "billing/proof", "billing/rightsize", "billing/tuning", "billing/waste", "billing/whatif", "fault", "isolation", "logs", "notice", "server/api", "server/origin", "session", "strictjson", "task"},
+	"server/rest/resttest":          {"access", "billing", "billing/anomaly", "billing/budget", "billing/estimate", "billing/history", "billing/prices", "billing/prices/pricestest", "billing/proof", "billing/rightsize", "billing/tuning", "billing/waste", "billing/whatif", "fault", "isolation", "logs", "money", "notice", "server/api", "server/rest", "session", "task"},
 	"isolation/isolationtest/probe": {},
 	"client":                        {"access", "billing", "billing/anomaly", "billing/budget", "billing/estimate", "billing/focus", "billing/prices", "billing/proof", "billing/rightsize", "billing/tuning", "billing/waste", "billing/whatif", "fault", "logs", "notice", "server/api", "task"},
 }

@@ -1,0 +1,68 @@
+package main
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/google/uuid"
+	"go.uber.org/zap"
+
+	"berth/access"
+	"berth/isolation/containerd"
+	"berth/server/aws/ssm"
+	"berth/session"
+	"berth/store"
+)
+
+// newSessions returns what people's commands in containers go through, after it has ended
+// those of a server that died over them.
+func newSessions(ctx context.Context, st *store.Store, sandboxes *containerd.Runtime, audit func(context.Context, access.Record), log *zap.Logger) (*session.Sessions, error) {
+	if err := sandboxes.EndSessions(ctx); err != nil {
+		return nil, err
+	}
+	return session.New(session.Config{
+		Runtime: sandboxes, Tasks: st, Record: func(ctx context.Context, r session.Record) { audit(ctx, auditOf(r)) },
+		Idle: session.Idle, Most: session.Most, Log: log, Now: time.Now, NewID: uuid.NewString,
+	}), nil
+}
+
+// auditOf is what the audit log has of a session: one record when it begins, and one when it
+// has ended.
+func auditOf(r session.Record) access.Record {
+	said := map[string]any{
+		"session": r.ID, "container": r.Container, "command": r.Command, "terminal": r.Terminal, "via": r.Via,
+	}
+	a := access.Record{
+		EventID: r.ID, EventTime: r.Began.UTC(), Source: "berth", Name: "BeginSession", Account: r.Who.Account, Region: r.Who.Region,
+		Identity: access.WhoOf(r.Who), Address: r.Who.Source, Resources: []string{r.TaskARN},
+	}
+	if !r.Ended.IsZero() {
+		a.EventTime, a.Name = r.Ended.UTC(), "EndSession"
+		said["bytesIn"], said["bytesOut"] = r.In, r.Out
+		if r.Code != nil {
+			said["exitCode"] = *r.Code
+		} else {
+			a.ErrorCode, a.ErrorMessage = r.Kind.String(), r.Cause
+		}
+	}
+	a.Parameters = access.Parameters(said)
+	return a
+}
+
+// newChannels returns the data channels over which AWS's tools talk in sessions.
+func newChannels(ctx context.Context, c serverConfig, sessions *session.Sessions, log *zap.Logger) *ssm.Server {
+	return ssm.New(ctx, ssm.Config{Sessions: sessions, Hosts: c.Hosts, Log: log, Now: time.Now})
+}
+
+// besideChannels serves data channels with channels, and all else with others. Whoever opens
+// one has a token of it, and need not say who they are.
+func besideChannels(channels *ssm.Server, others http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if ssm.Handles(r) {
+			channels.ServeHTTP(w, r)
+			return
+		}
+		others.ServeHTTP(w, r)
+	})
+}
