@@ -61,7 +61,7 @@ var may = map[string][]string{
 	"secret":                        {"fault", "task"},
 	"runner":                        {"fault", "isolation", "task"},
 	"server/api":                    {"access", "billing", "billing/anomaly", "billing/budget", "billing/estimate", "billing/history", "billing/prices", "billing/proof", "billing/tuning", "fault", "logs", "money", "notice", "strictjson", "task"},
-	"server/aws/ecs":                {"access", "cluster", "fault", "server/aws/wire", "task"},
+	"server/aws/ecs":                {"access", "cluster", "fault", "server/aws/ssm", "server/aws/wire", "session", "task"},
 	"server/aws/throttle":           {"access", "fault", "task"},
 	"server/aws/wire":               {"access", "access/sigv4", "fault", "server/origin", "strictjson", "task"},
 	"server/metadata":               {"fault", "roles", "task"},

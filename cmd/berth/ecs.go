@@ -25,10 +25,10 @@ func (c *serverConfig) pace() *throttle.Limiter {
 }
 
 // newECS returns what answers for Amazon ECS.
-func newECS(st *store.Store, tasks *runner.Runner, pace *throttle.Limiter) wire.Service {
+func newECS(st *store.Store, tasks *runner.Runner, exec ecs.Exec, pace *throttle.Limiter) wire.Service {
 	return ecs.New(ecs.Config{
 		Definitions: ecsDefinitions{st}, Tasks: tasks, Journal: ecsJournal{st}, Clusters: ecsClusters{st}, Settings: st,
-		Now: time.Now, Launch: pace.Launch,
+		Now: time.Now, Launch: pace.Launch, Exec: exec,
 	})
 }
 

@@ -11,6 +11,7 @@ import (
 	"berth/access"
 	"berth/isolation/containerd"
 	"berth/server/aws/ssm"
+	"berth/server/aws/wire"
 	"berth/session"
 	"berth/store"
 )
@@ -65,4 +66,21 @@ func besideChannels(channels *ssm.Server, others http.Handler) http.Handler {
 		}
 		others.ServeHTTP(w, r)
 	})
+}
+
+// ecsExec lets ECS into containers: sessions says what can be, channels is where it is
+// talked.
+type ecsExec struct {
+	sessions *session.Sessions
+	channels *ssm.Server
+}
+
+// Open is part of ecs.Exec.
+func (e ecsExec) Open(ctx context.Context, c wire.Call, w session.Wish) (ssm.Opened, error) {
+	one, err := e.sessions.Prepare(ctx, w)
+	if err != nil {
+		return ssm.Opened{}, err
+	}
+	one.ID = ssm.NewID()
+	return e.channels.Open(c, one), nil
 }

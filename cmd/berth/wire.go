@@ -214,7 +214,7 @@ func serve(ctx context.Context, config serverConfig, log *zap.Logger) error {
 
 	pace := config.pace()
 	aws := newAWS(config, entry, []wire.Service{
-		newECS(st, tasks, pace),
+		newECS(st, tasks, ecsExec{sessions, channels}, pace),
 		channels.Service(),
 	}, pace, log.Named("aws"))
 
