@@ -23,7 +23,7 @@ help: ## say what there is
 build: deps ## build bin/berth and what it stands on (GVISOR=1: and gVisor)
 	@mkdir -p $(LIB)
 	@$(BUILD) -o bin/ ./cmd/berth ./cmd/berth-proof
-	@$(BUILD) -o $(LIB)/ ./cmd/berth-log ./cmd/berth-init ./cmd/berth-runsc ./cmd/containerd-shim-berth-v2 ./examples/demo
+	@$(BUILD) -o $(LIB)/ ./cmd/berth-log ./cmd/berth-init ./cmd/berth-hangup ./cmd/berth-runsc ./cmd/containerd-shim-berth-v2 ./examples/demo
 
 .PHONY: deps
 deps: check-go ## build the pinned containerd, runc and CNI plugins, once

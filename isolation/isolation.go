@@ -13,12 +13,13 @@
 // The rule that holds for every method: it can be repeated. The runner may die
 // after a call took effect and before it wrote that down, and will then make the
 // same call again. A second call finds what the first one did and answers the
-// same.
+// same. Attach is the exception: who has died cannot talk on.
 package isolation
 
 import (
 	"context"
 	"errors"
+	"io"
 	"time"
 
 	"berth/task"
@@ -122,6 +123,30 @@ type Command struct {
 	Args []string
 }
 
+// Session is a command in a container, and somebody who talks to it.
+type Session struct {
+	ID   string // letters, digits and hyphens, at most 64; no other session has it
+	Args []string
+
+	Terminal bool          // it has a pseudo-terminal
+	Size     Window        // of the terminal when the command starts; zero: 80 columns by 24 rows
+	Resize   <-chan Window // further sizes; nil: none
+
+	// Stdin is what is typed or piped in; nil: nothing. Its end closes the command's
+	// input; that of a terminal has no end.
+	Stdin io.Reader
+
+	// Stdout and Stderr take what the command prints; of a terminal all of it is Stdout.
+	// Their Write is called by one goroutine each.
+	Stdout, Stderr io.Writer
+}
+
+// Window is the size of a terminal in characters.
+type Window struct{ Columns, Rows uint16 }
+
+// DefaultWindow is the size of a terminal of which nobody said it.
+var DefaultWindow = Window{Columns: 80, Rows: 24}
+
 // Ulimit is one resource limit of a container, in the words of setrlimit(2)
 // without RLIMIT_, in lower case: nofile, nproc, core, …
 type Ulimit struct {
@@ -189,6 +214,21 @@ type Runtime interface {
 	// still runs, whose caller died, is killed first. A container that does not run is
 	// fault.Conflict, a command that cannot be executed fault.Invalid.
 	Exec(ctx context.Context, id task.ID, container string, c Command) (code int, err error)
+
+	// Attach runs a command inside a container that runs, for somebody who talks to it, and
+	// returns its exit code when it has ended and all that it printed was written. It runs
+	// as root of the task, as on Fargate, in all other respects as the container's main
+	// process would: with its environment, its capabilities and its limits.
+	//
+	// When the command ends, what it started in the background is killed; when ctx ends or
+	// one of the streams fails, the command is too, and the error is that of ctx or the
+	// stream. A caller that dies takes its sessions with it, whether or not another one ever
+	// opens the Runtime. A Read of Stdin that blocks is left behind, and so is a Write that
+	// does when ctx has ended.
+	//
+	// A container that does not run is fault.Conflict, and so is an ID that is in use; a
+	// command that cannot be executed is fault.Invalid.
+	Attach(ctx context.Context, id task.ID, container string, s Session) (code int, err error)
 
 	// Wait blocks until the main process has ended and returns how. Any number
 	// of callers may wait, before and after it ended. Ending ctx ends the wait

@@ -39,6 +39,10 @@ type Run struct {
 	// not looked up: a group that is made later finds them.
 	LoadBalancers []LoadBalancer `json:",omitempty"`
 
+	// EnableExecuteCommand lets people into the tasks with ECS's ExecuteCommand, which needs
+	// a role of the task.
+	EnableExecuteCommand bool `json:",omitempty"`
+
 	Token string // idempotency: the same token with the same request returns the same tasks; at most 64 characters
 
 	// Inline is the definition itself, which Definition then does not name: Berth
@@ -183,6 +187,10 @@ func New(d Definition, r Run, id ID, now Instant) (Task, error) {
 	if err := d.CheckLoadBalancers(r.LoadBalancers); err != nil {
 		return Task{}, err
 	}
+	if r.EnableExecuteCommand && d.TaskRoleARN == "" && o.TaskRoleARN == "" {
+		return Task{}, fault.At("enableExecuteCommand", "The task couldn't be run because a valid taskRoleArn is not being used. "+
+			"Specify a valid task role in your task definition and try again.")
+	}
 	d, err := d.resize(o)
 	if err != nil {
 		return Task{}, err
@@ -193,7 +201,7 @@ func New(d Definition, r Run, id ID, now Instant) (Task, error) {
 		CPU: d.CPU, Memory: d.Memory,
 		Group: r.Group, StartedBy: r.StartedBy, Tags: r.tags(d),
 		LaunchType: "FARGATE", Platform: "1.4.0", Family: "Linux", Health: "UNKNOWN",
-		Timeout: r.Timeout, Overrides: o, Attachments: []Attachment{},
+		Timeout: r.Timeout, Overrides: o, Attachments: []Attachment{}, EnableExecuteCommand: r.EnableExecuteCommand,
 		Ephemeral: &EphemeralStorage{SizeInGiB: DefaultEphemeralGiB},
 		Arch:      d.arch(),
 

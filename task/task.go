@@ -75,6 +75,8 @@ type Task struct {
 	Runtime              RuntimeClass          `json:"runtime,omitempty"`              // Berth
 	LoadBalancers        []LoadBalancer        `json:"loadBalancers,omitempty"`        // Berth, as a service has them: whose target it is
 
+	EnableExecuteCommand bool `json:"enableExecuteCommand,omitempty"` // ECS's ExecuteCommand may be used on it
+
 	Overrides   Overrides    `json:"overrides"`
 	Containers  []Container  `json:"containers"`
 	Attachments []Attachment `json:"attachments"`

@@ -26,10 +26,10 @@ func (c *serverConfig) pace() *throttle.Limiter {
 }
 
 // newECS returns what answers for Amazon ECS.
-func newECS(st *store.Store, tasks *runner.Runner, services *service.Scheduler, pace *throttle.Limiter) wire.Service {
+func newECS(st *store.Store, tasks *runner.Runner, services *service.Scheduler, exec ecs.Exec, pace *throttle.Limiter) wire.Service {
 	config := ecs.Config{
 		Definitions: ecsDefinitions{st}, Tasks: tasks, Journal: ecsJournal{st}, Clusters: ecsClusters{st}, Settings: st,
-		Now: time.Now, Launch: pace.Launch,
+		Now: time.Now, Launch: pace.Launch, Exec: exec,
 	}
 	serveServices(&config, services, st)
 	return ecs.New(config)

@@ -206,8 +206,14 @@ func serve(ctx context.Context, config serverConfig, log *zap.Logger) error {
 	if err != nil {
 		return err
 	}
+	execs, err := newExecSessions(ctx, st, sandboxes, entry.audit, log.Named("sessions"))
+	if err != nil {
+		return err
+	}
+	channels := newChannels(ctx, config, execs, log.Named("ssm"))
 	api := rest.New(ctx, rest.Config{
-		Tasks: tasks, Definitions: definitions{st}, Groups: tasks, Journal: journal{st}, Images: imageStore{pulls}, Secrets: kept,
+		Sessions: execs,
+		Tasks:    tasks, Definitions: definitions{st}, Groups: tasks, Journal: journal{st}, Images: imageStore{pulls}, Secrets: kept,
 		Logs: logs.Dir(dirs.logs), Meter: meter, Host: host{tasks, c, st, sandboxes},
 		Prices: rates, Ledger: newLedger(st), Costs: st, Hindsight: newHindsight(st, rates), Estimates: quotes{estimates, st},
 		Budgets: budgets, Notices: st, Anomalies: st, EventBridge: happens, Sizes: sizes, Tunings: tunings,
@@ -219,14 +225,16 @@ func serve(ctx context.Context, config serverConfig, log *zap.Logger) error {
 	services := newServices(st, tasks, nil, log.Named("services"))
 	pace := config.pace()
 	aws := newAWS(config, entry, []wire.Service{
-		newECS(st, tasks, services, pace),
+		newECS(st, tasks, services, ecsExec{execs, channels}, pace),
 		newSTS(config, sessions, st),
 		newEC2(st, tasks, sandboxes),
+		channels.Service(),
 	}, pace, log.Named("aws"))
 
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return tasks.Run(ctx) })
 	g.Go(func() error { return meter.Run(ctx) })
+	g.Go(func() error { return execs.Run(ctx) })
 	g.Go(func() error { return budgets.Run(ctx) })
 	g.Go(func() error { return sandboxes.KeepFilter(ctx) })
 	g.Go(func() error { return retention.Run(ctx) })
@@ -239,7 +247,9 @@ func serve(ctx context.Context, config serverConfig, log *zap.Logger) error {
 	g.Go(func() error { return forwarder.Run(ctx) })
 	g.Go(func() error { return newWatch(config.Anomalies, st, log.Named("anomalies")).Run(ctx) })
 	g.Go(func() error { return entry.run(ctx) })
-	g.Go(func() error { return serveHTTP(ctx, entry.listener(listener), beside(aws, api), log) })
+	g.Go(func() error {
+		return serveHTTP(ctx, entry.listener(listener), besideChannels(channels, beside(aws, api)), log)
+	})
 	g.Go(func() error { return serveHTTP(ctx, asked.listener, asked.handler, log) })
 	g.Go(func() error { // If containerd cannot be kept running, nothing can.
 		select {

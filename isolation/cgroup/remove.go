@@ -163,8 +163,9 @@ func ignoreGone(err error) error {
 
 // KillSession sends SIGKILL to every process of a container that belongs to a session
 // (setsid(2)), until there is none, and returns. A process that began a session of its own
-// is left alone. If there is no such cgroup, KillSession does nothing.
-func (t *Tree) KillSession(id, container string, session int) error {
+// is left alone, unless it was started with the variable mark, KEY=VALUE, in its
+// environment; mark may be empty. If there is no such cgroup, KillSession does nothing.
+func (t *Tree) KillSession(id, container string, session int, mark string) error {
 	dir := t.dir("pids", id, container)
 	for range 100 { // A process that forks is caught in the next round.
 		procs, err := pids(dir)
@@ -178,7 +179,7 @@ func (t *Tree) KillSession(id, container string, session int) error {
 			if err != nil {
 				continue // It has ended.
 			}
-			if sessionOf(pid) == session {
+			if of := sessionOf(pid); of != 0 && of == session || marked(pid, mark) {
 				found = true
 				err = unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0)
 			}
@@ -192,6 +193,24 @@ func (t *Tree) KillSession(id, container string, session int) error {
 		}
 	}
 	return nil
+}
+
+// marked reports whether a process was started with mark in its environment
+// (/proc/PID/environ, proc(5)) and has not ended.
+func marked(pid int, mark string) bool {
+	if mark == "" {
+		return false
+	}
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
+	if err != nil {
+		return false
+	}
+	for each := range bytes.SplitSeq(text, []byte{0}) {
+		if string(each) == mark {
+			return sessionOf(pid) != 0
+		}
+	}
+	return false
 }
 
 // sessionOf returns the session of a process, 0 if it has ended (field 6 of

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -32,11 +34,12 @@ func (r *Runtime) Exec(ctx context.Context, id task.ID, name string, c isolation
 	} else if err != nil {
 		return 0, err
 	}
-	process, err := r.execSpec(ctx, rid, c)
+	process, err := r.mainProcess(ctx, rid)
 	if err != nil {
 		return 0, err
 	}
-	x := execution{r: r, task: id, container: rid, id: "exec-" + c.Name}
+	process.Args, process.Terminal, process.ConsoleSize = withSecrets(process.Args, c.Args), false, nil
+	x := execution{r: r, task: id, container: rid, id: "exec-" + c.Name, stdout: lostOutput, stderr: lostOutput}
 	if err := x.make(ctx, process); err != nil {
 		return 0, err
 	}
@@ -54,9 +57,12 @@ func notRunning(err error, name string) error {
 	return fault.Wrap(fault.Conflict, err, "container %s does not run", name)
 }
 
-// execSpec is the container's main process with another command.
-func (r *Runtime) execSpec(ctx context.Context, rid string, c isolation.Command) (typeurl.Any, error) {
+// mainProcess returns what a container's main process was made of.
+func (r *Runtime) mainProcess(ctx context.Context, rid string) (*specs.Process, error) {
 	known, err := r.Client.ContainerService().Get(ctx, rid)
+	if errdefs.IsNotFound(err) {
+		return nil, notRunning(err, rid)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("read container %s: %w", rid, err)
 	}
@@ -64,13 +70,7 @@ func (r *Runtime) execSpec(ctx context.Context, rid string, c isolation.Command)
 	if err := typeurl.UnmarshalTo(known.Spec, &spec); err != nil {
 		return nil, fmt.Errorf("read the spec of container %s: %w", rid, err)
 	}
-	process := *spec.Process
-	process.Args, process.Terminal, process.ConsoleSize = withSecrets(spec.Process.Args, c.Args), false, nil
-	encoded, err := typeurl.MarshalAny(&process)
-	if err != nil {
-		return nil, fmt.Errorf("encode command: %w", err)
-	}
-	return encoded, nil
+	return spec.Process, nil
 }
 
 // execution is one command in a container.
@@ -80,6 +80,11 @@ type execution struct {
 	container string // runtime ID
 	id        string
 	pid       uint32 // on this host; 0: not started
+	over      bool   // it was seen to end
+	mark      string // a variable by which all that it starts is known; may be empty
+
+	terminal              bool
+	stdin, stdout, stderr string // as the shim is to be told
 }
 
 // lostOutput is where what a command prints goes. Left to itself the shim gives the command
@@ -88,11 +93,16 @@ type execution struct {
 const lostOutput = "file:///dev/null"
 
 // make makes the command's process ready to start.
-func (x *execution) make(ctx context.Context, process typeurl.Any) error {
-	req := &tasks.ExecProcessRequest{
-		ContainerID: x.container, ExecID: x.id, Spec: typeurl.MarshalProto(process), Stdout: lostOutput, Stderr: lostOutput,
+func (x *execution) make(ctx context.Context, process *specs.Process) error {
+	encoded, err := typeurl.MarshalAny(process)
+	if err != nil {
+		return fmt.Errorf("encode command: %w", err)
 	}
-	_, err := x.r.tasks().Exec(ctx, req)
+	req := &tasks.ExecProcessRequest{
+		ContainerID: x.container, ExecID: x.id, Spec: typeurl.MarshalProto(encoded),
+		Terminal: x.terminal, Stdin: x.stdin, Stdout: x.stdout, Stderr: x.stderr,
+	}
+	_, err = x.r.tasks().Exec(ctx, req)
 	if err = errgrpc.ToNative(err); errdefs.IsAlreadyExists(err) { // Its caller died.
 		if err := x.clear(ctx); err != nil {
 			return err
@@ -110,14 +120,25 @@ func (x *execution) make(ctx context.Context, process typeurl.Any) error {
 }
 
 func (x *execution) run(ctx context.Context) (int, error) {
+	if err := x.start(ctx); err != nil {
+		return 0, err
+	}
+	return x.wait(ctx)
+}
+
+func (x *execution) start(ctx context.Context) error {
 	started, err := x.r.tasks().Start(ctx, &tasks.StartRequest{ContainerID: x.container, ExecID: x.id})
 	if err = errgrpc.ToNative(err); err != nil {
 		if _, gone := x.r.status(ctx, x.container); ended(err) || errdefs.IsNotFound(gone) {
-			return 0, notRunning(err, x.container)
+			return notRunning(err, x.container)
 		}
-		return 0, startFault(err, x.container)
+		return startFault(err, x.container)
 	}
 	x.pid = started.Pid
+	return nil
+}
+
+func (x *execution) wait(ctx context.Context) (int, error) {
 	done, err := x.r.tasks().Wait(ctx, &tasks.WaitRequest{ContainerID: x.container, ExecID: x.id})
 	if err = errgrpc.ToNative(err); ended(err) {
 		return 0, notRunning(err, x.container)
@@ -125,6 +146,7 @@ func (x *execution) run(ctx context.Context) (int, error) {
 	if err != nil {
 		return 0, fmt.Errorf("wait for command in container %s: %w", x.container, err)
 	}
+	x.over = true
 	return int(done.ExitStatus), nil
 }
 
@@ -142,10 +164,8 @@ func (x *execution) clear(ctx context.Context) error {
 		}
 	}
 	for pause := firstPause; ; pause = min(2*pause, maxPause) {
-		if x.pid != 0 {
-			if err := x.r.cgroups.KillSession(string(x.task), x.container, int(x.pid)); err != nil {
-				return err
-			}
+		if err := x.killAll(ctx); err != nil {
+			return err
 		}
 		_, err := x.r.tasks().DeleteProcess(ctx, &tasks.DeleteProcessRequest{ContainerID: x.container, ExecID: x.id})
 		if err = errgrpc.ToNative(err); err == nil || errdefs.IsNotFound(err) {
@@ -164,4 +184,32 @@ func (x *execution) clear(ctx context.Context) error {
 			return fmt.Errorf("delete command in container %s: %w", x.container, ctx.Err())
 		}
 	}
+}
+
+// killAll kills the command and what it started, as far as they are seen.
+func (x *execution) killAll(ctx context.Context) error {
+	if x.pid == 0 && x.mark == "" {
+		return nil
+	}
+	if !x.over || x.mark != "" {
+		x.killInside(ctx)
+	}
+	return x.r.cgroups.KillSession(string(x.task), x.container, int(x.pid), x.mark)
+}
+
+// killInside kills a command in gVisor, whose processes the host does not see: what the
+// host has of it is a process that waits for it. Which one it is inside, berth-runsc had
+// written down.
+func (x *execution) killInside(ctx context.Context) {
+	file := filepath.Join(x.r.bundle(x.container), x.id+".pid.inner")
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return // It is not in gVisor, or not started.
+	}
+	pid := strings.TrimSpace(string(text))
+	for _, flag := range []string{"--pgid", "--pid"} {
+		// Mostly there is nothing left, which runsc calls an error.
+		_ = x.r.callRunsc(ctx, "kill", flag, pid, x.container, "KILL")
+	}
+	os.Remove(file)
 }

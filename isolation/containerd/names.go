@@ -32,6 +32,7 @@ func runtimeID(id task.ID, container string) string { return task.RuntimeID(id, 
 //	RunDir/runc/                               runc's own state
 //	RunDir/s/<task>                            the socket of the task's shim
 //	RunDir/secrets/<task>/<runtime ID>         a container's secrets, in memory; see secretsDir
+//	RunDir/sessions/<ID>/                      a session: its record and its streams
 //	RunDir/look                                empty; images are mounted here out of everybody's sight
 func (c Config) tasksDir() string { return filepath.Join(c.StateDir, "tasks") }
 func (c Config) trashDir() string { return filepath.Join(c.StateDir, "trash") }
@@ -48,7 +49,9 @@ func (c Config) bundlesDir() string {
 // directory that the supervised containerd gives it.
 func (c Config) shimSocket(id task.ID) string { return filepath.Join(c.RunDir, "s", string(id)) }
 
-func (c Config) runcDir() string { return filepath.Join(c.RunDir, "runc") }
+func (c Config) runcDir() string     { return filepath.Join(c.RunDir, "runc") }
+func (c Config) sessionsDir() string { return filepath.Join(c.RunDir, "sessions") }
+
 func (c Config) lookDir() string { return filepath.Join(c.RunDir, "look") }
 
 func (c Config) taskDir(id task.ID) string { return filepath.Join(c.tasksDir(), string(id)) }

@@ -122,6 +122,8 @@ type Runtime struct {
 
 	killing sync.Mutex                      // held while limits of CPU time are lifted or set again
 	dying   map[task.ID]map[string]struct{} // runtime IDs of containers that were killed and have not ended
+
+	hangup hangup
 }
 
 var _ isolation.Runtime = (*Runtime)(nil)
@@ -153,7 +155,7 @@ func New(ctx context.Context, c Config) (*Runtime, error) {
 	if err := os.RemoveAll(c.trashDir()); err != nil { // of a Remove that was cut short at its very end
 		return nil, fmt.Errorf("empty the trash: %w", err)
 	}
-	for _, dir := range []string{c.tasksDir(), c.trashDir(), c.netnsDir(), c.usersDir(), c.lookDir(), c.storagesDir()} {
+	for _, dir := range []string{c.tasksDir(), c.trashDir(), c.netnsDir(), c.usersDir(), c.lookDir(), c.storagesDir(), c.sessionsDir()} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return nil, fmt.Errorf("make directories: %w", err)
 		}
@@ -196,7 +198,7 @@ func (r *Runtime) Close(ctx context.Context) error {
 	if err != nil || len(ids) > 0 {
 		return err
 	}
-	return errors.Join(r.closeGVisor(), r.network.remove(), r.cgroups.Close(ctx))
+	return errors.Join(r.closeHangup(), r.closeGVisor(), r.network.remove(), r.cgroups.Close(ctx))
 }
 
 // List implements isolation.Runtime.

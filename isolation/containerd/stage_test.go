@@ -172,7 +172,7 @@ func (s *stage) gatherPrograms() error {
 	}
 	for name, pkg := range map[string]string{
 		"berth-log": "berth/cmd/berth-log", "berth-init": "berth/cmd/berth-init",
-		"containerd-shim-berth-v2": "berth/cmd/containerd-shim-berth-v2", "berth-runsc": "berth/cmd/berth-runsc", "probe": "berth/isolation/isolationtest/probe",
+		"containerd-shim-berth-v2": "berth/cmd/containerd-shim-berth-v2", "berth-runsc": "berth/cmd/berth-runsc", "berth-hangup": "berth/cmd/berth-hangup", "probe": "berth/isolation/isolationtest/probe",
 	} {
 		path := filepath.Join(s.libexec, name)
 		if _, err := os.Stat(path); err == nil {

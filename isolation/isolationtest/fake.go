@@ -45,6 +45,8 @@ type Fake struct {
 	starts  map[process]int
 	groups  []task.SecurityGroup
 	secrets map[process][]string
+
+	sessions map[string]bool // IDs of those that go on
 }
 
 type process struct {

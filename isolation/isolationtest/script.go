@@ -18,6 +18,10 @@ type script struct {
 	lingers time.Duration // goes on for that long after the stop signal, and ends well
 	listens string        // TCP port
 	dials   string        // TCP port; fails if nobody in the task listens there
+
+	says    string // in a session, on both of its outputs
+	repeats bool   // what it reads, until that ends
+	windows bool   // tells the size of its terminal until it reads a q
 }
 
 // forever is longer than any test looks.
@@ -30,6 +34,9 @@ const forever = 100 * 365 * 24 * time.Hour
 //	exit 3         ends at once with code 3
 //	oom 64         takes memory, 64 MiB at a time, until it is killed for that
 //	loud 3         says something on both of its outputs, and ends with code 3
+//	cat            in a session, repeats what it reads until that ends
+//	window         in a session, says how large its terminal is, COLUMNSxROWS, now and after each
+//	               change, until it reads a q, and ends with code 5
 //	trap TERM 3s   runs until it gets the stop signal, and 3 s longer
 //	ignore TERM    runs until it is killed
 //	listen 80      serves TCP port 80
@@ -63,9 +70,16 @@ func parse(command []string) (script, error) {
 	switch word(0) {
 	case "sleep", "spin":
 		return script{runs: duration(1), listens: word(2)}, nil
-	case "exit", "loud":
+	case "exit":
 		code, _ := strconv.Atoi(word(1))
 		return script{code: code}, nil
+	case "loud":
+		code, _ := strconv.Atoi(word(1))
+		return script{code: code, says: "loud\n"}, nil
+	case "cat":
+		return script{repeats: true}, nil
+	case "window":
+		return script{windows: true, code: 5}, nil
 	case "oom":
 		return script{oom: true}, nil
 	case "trap":

@@ -65,6 +65,12 @@ func Suite(t *testing.T, image string, open func(t *testing.T) Host) {
 		{"ExecEndsWithContext", execEndsWithContext},
 		{"ExecWhereNothingRuns", execNowhere},
 		{"SecretsOnce", secretsOnce},
+		{"SessionCarriesAllStreams", sessionStreams},
+		{"SessionWithTerminal", sessionTerminal},
+		{"SessionEndsWithContext", sessionEndsWithContext},
+		{"SessionEndsWithItsListener", sessionStreamFails},
+		{"SessionEndsWithContainer", sessionEndsWithContainer},
+		{"SessionWhereNothingRuns", sessionNowhere},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()

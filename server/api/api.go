@@ -71,9 +71,12 @@ type RunRequest struct {
 
 	NetworkConfiguration *task.NetworkConfiguration `json:"networkConfiguration,omitempty" doc:"Security groups of these tasks, and whether this host publishes their ports"`
 
-	Tags           []task.Tag    `json:"tags,omitempty" doc:"At most 50"`
-	Group          string        `json:"group,omitempty" doc:"family:NAME if left out"`
-	StartedBy      string        `json:"startedBy,omitempty" maxLength:"128"`
+	Tags      []task.Tag `json:"tags,omitempty" doc:"At most 50"`
+	Group     string     `json:"group,omitempty" doc:"family:NAME if left out"`
+	StartedBy string     `json:"startedBy,omitempty" maxLength:"128"`
+
+	EnableExecuteCommand bool `json:"enableExecuteCommand,omitempty" doc:"Let people in with ECS's ExecuteCommand too; needs a task role"`
+
 	Runtime        string        `json:"runtime,omitempty" enum:"runc,gvisor,kata" doc:"What stands between these tasks and the host's kernel; the server's default if left out"`
 	TimeoutSeconds task.Seconds  `json:"timeoutSeconds,omitempty" minimum:"0" doc:"The task is stopped this long after it started running; 0 means never"`
 	MaxCost        *money.Amount `json:"maxCost,omitempty" doc:"The most that these tasks may cost together, in US dollars, of which each has an even share; a task that would cost more is stopped before it does"`

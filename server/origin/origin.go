@@ -33,5 +33,13 @@ func (c Check) Ours(host string) bool {
 	return name == "localhost" || net.ParseIP(name) != nil || slices.Contains(c.hosts, name)
 }
 
+// SameOriginSocket is SameOrigin for a request that begins a WebSocket: it is a GET and does
+// what others do with a POST.
+func (c Check) SameOriginSocket(r *http.Request) bool {
+	as := *r
+	as.Method = http.MethodPost
+	return c.SameOrigin(&as)
+}
+
 // SameOrigin reports whether r does not come from another web page.
 func (c Check) SameOrigin(r *http.Request) bool { return c.cross.Check(r) == nil }

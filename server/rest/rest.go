@@ -212,6 +212,7 @@ type Config struct {
 	Estimates   Estimates
 	Costs       Costs
 	Tunings     Tunings
+	Sessions    Sessions
 	Hindsight   Hindsight
 	Host        Host
 	Prices      Prices
@@ -290,6 +291,7 @@ func (s *server) operations() []operation {
 		call(s, "POST", "/tasks/:id/stop", "Stop a task", 200, s.stop),
 		call(s, "POST", "/tasks/:id/interrupt", "Interrupt a task on FARGATE_SPOT: it is warned, and killed when the notice is over", 200, s.interrupt),
 		flow(s, "GET", "/tasks/:id/logs", "Read what a task's containers wrote", lines, s.logs),
+		s.execOperation(),
 		call(s, "GET", "/tasks/:id/usage", "Read what a task used", 200, s.usage),
 		call(s, "GET", "/usage", "Add up what tasks reserved, used and wasted, in groups", 200, s.usageGroups),
 		call(s, "GET", "/tasks/:id/isolation", "Read back from the kernel what keeps a task apart", 200, s.isolation),

@@ -35,6 +35,7 @@ var rights = map[string]right{
 	"GET /tasks/:id":                       {action: "ecs:DescribeTasks"},
 	"POST /tasks/:id/stop":                 {action: "ecs:StopTask"},
 	"POST /tasks/:id/interrupt":            {action: "berth:InterruptTask"},
+	"GET /tasks/:id/exec":                  {action: "ecs:ExecuteCommand"},
 	"GET /tasks/:id/logs":                  {action: "logs:GetLogEvents"},
 	"GET /tasks/:id/usage":                 {action: "berth:GetUsage"},
 	"GET /tasks/:id/isolation":             {action: "berth:GetIsolation"},

@@ -54,7 +54,7 @@ func (s *server) run(ctx context.Context, in *runIn) (*api.RunResponse, error) {
 func (in *runIn) wish(home task.Realm) (task.Run, error) {
 	b := in.Body
 	r := task.Run{Realm: home.InCluster(cmp.Or(b.Cluster, home.Cluster)), Tags: b.Tags, Group: b.Group, StartedBy: b.StartedBy, Timeout: b.TimeoutSeconds, Network: b.NetworkConfiguration,
-		LaunchType: b.LaunchType, Providers: b.CapacityProviderStrategy, Token: b.ClientToken, Runtime: task.RuntimeClass(b.Runtime)}
+		LaunchType: b.LaunchType, Providers: b.CapacityProviderStrategy, Token: b.ClientToken, Runtime: task.RuntimeClass(b.Runtime), EnableExecuteCommand: b.EnableExecuteCommand}
 	switch {
 	case r.Token == "":
 		r.Token = in.Key

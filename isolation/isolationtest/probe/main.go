@@ -7,6 +7,9 @@
 //	probe say hello 3     prints hello, and ends with code 3
 //	probe flood FILE      writes until it may not
 //	probe uses DIR        does there what programs do with files, sockets and pipes, and prints what failed
+//	probe cat             repeats what it reads
+//	probe window          says how large its terminal is, until it reads a q
+//	probe daemon          starts a child with a session of its own, and ends
 //	probe family          starts a child, and both stay
 //	probe chatter 1000    prints so many lines of 200 letters
 //	probe bomb            starts itself over and over
@@ -18,6 +21,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -100,6 +104,16 @@ func main() {
 			}
 		}
 		os.Exit(number(word(2)))
+	case "cat":
+		if _, err := io.Copy(os.Stdout, os.Stdin); err != nil {
+			os.Exit(1)
+		}
+	case "window":
+		window()
+	case "daemon":
+		child := exec.Command("/proc/self/exe", "sleep", "1h")
+		child.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+		_ = child.Start()
 	case "family":
 		_ = exec.Command("/proc/self/exe", "sleep", "1h").Start()
 		time.Sleep(time.Hour)

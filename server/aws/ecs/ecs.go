@@ -130,7 +130,7 @@ type Settings interface {
 	SetAccountSetting(ctx context.Context, in task.Realm, principal, name, value string) error
 }
 
-// Config is what New needs. All fields but Services, History, Launch and HasService are required.
+// Config is what New needs. All fields but Services, History, Launch, Exec and HasService are required.
 type Config struct {
 	Definitions Definitions
 	Tasks       Tasks
@@ -144,6 +144,9 @@ type Config struct {
 	// Launch returns fault.Throttled if so many tasks come too soon after others. nil:
 	// they never do.
 	Launch func(in task.Realm, spot bool, tasks int) error
+
+	// Exec lets people into containers. nil: it lets nobody.
+	Exec Exec
 
 	// HasService reports whether a cluster has a service of that name. nil: all do.
 	HasService func(ctx context.Context, in task.Realm, name string) (bool, error)
@@ -161,6 +164,7 @@ func New(c Config) wire.Service {
 			s.clusterOperations(),
 			s.definitionOperations(),
 			s.taskOperations(),
+			s.execOperations(),
 			s.tagOperations(),
 			s.settingOperations(),
 			s.capacityOperations(),

@@ -93,7 +93,8 @@ func (in *runTaskIn) wish(r task.Realm, where cluster.Cluster) (task.Run, error)
 	run := task.Run{
 		Realm: r, Definition: in.Definition, Count: 1, Group: in.Group, StartedBy: in.StartedBy, Tags: in.Tags,
 		LaunchType: in.LaunchType, Providers: providers(in.Strategy), Token: in.ClientToken,
-		PropagateTags: in.PropagateTags == "TASK_DEFINITION",
+		EnableExecuteCommand: in.EnableExec != nil && *in.EnableExec,
+		PropagateTags:        in.PropagateTags == "TASK_DEFINITION",
 	}
 	if in.Count != nil {
 		if run.Count = *in.Count; run.Count < 1 || run.Count > task.MaxCount {

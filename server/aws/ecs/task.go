@@ -64,6 +64,7 @@ type containerShape struct {
 	CPU               string                  `json:"cpu"`
 	Memory            string                  `json:"memory,omitempty"`
 	MemoryReservation string                  `json:"memoryReservation,omitempty"`
+	ManagedAgents     []managedAgent          `json:"managedAgents,omitempty"`
 }
 
 // describeTask returns t as the ECS API describes a task on Fargate, with its tags if they
@@ -78,7 +79,7 @@ func describeTask(t task.Task, tags bool) taskShape {
 		Attachments: attachments(t), Attributes: []task.Attribute{{Name: "ecs.cpu-architecture", Value: strings.ToLower(t.Arch)}},
 		AvailabilityZone: t.Realm().Zone(), CapacityProvider: t.CapacityProvider, ClusterARN: t.ClusterARN,
 		Connectivity: t.Connectivity, ConnectivityAt: at(t.ConnectivityAt),
-		CPU: t.CPU, CreatedAt: at(t.CreatedAt), DesiredStatus: t.DesiredStatus, ExecutionStopped: at(t.ExecutionStoppedAt),
+		CPU: t.CPU, CreatedAt: at(t.CreatedAt), DesiredStatus: t.DesiredStatus, EnableExec: t.EnableExecuteCommand, ExecutionStopped: at(t.ExecutionStoppedAt),
 		Group: t.Group, Health: t.Health, LastStatus: t.LastStatus, LaunchType: t.LaunchType, Memory: t.Memory,
 		Overrides: overrides(t), Platform: t.Platform, Family: t.Family,
 		PullStartedAt: at(t.PullStartedAt), PullStoppedAt: at(t.PullStoppedAt), StartedAt: at(t.StartedAt), StartedBy: t.StartedBy,
@@ -94,7 +95,7 @@ func describeTask(t task.Task, tags bool) taskShape {
 			ARN: c.ARN, TaskARN: c.TaskARN, Name: c.Name, Image: c.Image, ImageDigest: c.ImageDigest, RuntimeID: c.RuntimeID,
 			LastStatus: c.LastStatus, ExitCode: c.ExitCode, Reason: c.Reason,
 			NetworkBindings: some(c.NetworkBindings), NetworkInterfaces: some(c.NetworkInterfaces),
-			Health: c.Health, CPU: c.CPU, Memory: c.Memory, MemoryReservation: c.MemoryReservation,
+			Health: c.Health, CPU: c.CPU, Memory: c.Memory, MemoryReservation: c.MemoryReservation, ManagedAgents: agents(t, c),
 		})
 	}
 	shape.Containers = some(shape.Containers)

@@ -106,8 +106,8 @@ func (f *Fake) Config() rest.Config {
 	return rest.Config{
 		Tasks: f, Definitions: f, Groups: f, Journal: f, Images: f, Secrets: f, Logs: f, Meter: f, Host: f,
 		Ledger: f, Costs: f, Hindsight: f, Estimates: f, Budgets: f, Notices: f, Anomalies: f, Sizes: f, EventBridge: f, Provider: "Berth",
-		Tunings: tuned{f},
-		Access:  access.Open{}, Users: f, Audit: func(_ context.Context, r access.Record) {
+		Tunings: tuned{f}, Sessions: f,
+		Access: access.Open{}, Users: f, Audit: func(_ context.Context, r access.Record) {
 			f.mu.Lock()
 			defer f.mu.Unlock()
 			f.audited = append(f.audited, r)
