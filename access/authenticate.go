@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -145,19 +146,28 @@ func Origin(r *http.Request, trusted func(string) bool) (source string, secure b
 	if trusted == nil || !trusted(source) {
 		return source, secure
 	}
-	secure = r.Header.Get("X-Forwarded-Proto") == "https"
+	secure = strings.EqualFold(last(r.Header.Values("X-Forwarded-Proto")), "https")
 	// From the right: each proxy adds who called it, and only ours are believed.
 	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
 	for i := len(hops) - 1; i >= 0; i-- {
-		hop := hostOf(strings.TrimSpace(hops[i]))
-		if hop == "" {
+		hop, err := netip.ParseAddr(hostOf(strings.TrimSpace(hops[i])))
+		if err != nil { // Whoever wrote that is not one of ours.
 			break
 		}
-		if source = hop; !trusted(hop) {
+		if source = hop.Unmap().WithZone("").String(); !trusted(source) {
 			break
 		}
 	}
 	return source, secure
+}
+
+// last is the last value of a header: what the nearest proxy wrote.
+func last(lines []string) string {
+	if len(lines) == 0 {
+		return ""
+	}
+	line := lines[len(lines)-1]
+	return strings.TrimSpace(line[strings.LastIndexByte(line, ',')+1:])
 }
 
 // hostOf is the address in ADDRESS:PORT, [ADDRESS]:PORT or ADDRESS.
