@@ -67,7 +67,7 @@ func (a *Authenticator) bearer(ctx context.Context, token string) (Identity, err
 		return Identity{}, err
 	}
 	// A key that is not there costs as much as one that is.
-	if !equal(HashToken(strings.TrimSpace(token)), hash) || k.Kind != Bearer || k.dead(a.Now()) {
+	if !equal(HashToken(strings.TrimSpace(token)), hash) || k.Kind != Bearer || !k.Live(a.Now()) {
 		return Identity{}, unknown
 	}
 	return identity(u, k, a.Region), nil
@@ -117,7 +117,7 @@ func (a *Authenticator) secretOf(ctx context.Context, s sigv4.Signature) (string
 	if err != nil {
 		return "", Identity{}, err
 	}
-	if k.Kind != AccessKey || k.dead(a.Now()) {
+	if k.Kind != AccessKey || !k.Live(a.Now()) {
 		return "", Identity{}, fault.New(fault.Unauthenticated, "the key does not count")
 	}
 	secret, err := a.Seal.Open(sealed, k.ID)

@@ -70,7 +70,7 @@ var may = map[string][]string{
 	"server/aws/sts":                {"access", "access/session", "fault", "server/aws/wire"},
 	"server/metadata":               {"fault", "roles", "task"},
 	"server/origin":                 {},
-	"server/rest":                   {"access", "billing", "billing/anomaly", "billing/budget", "billing/estimate", "billing/focus", "billing/history", "billing/prices", "billing/proof", "billing/rightsize", "billing/tuning", "billing/waste", "billing/whatif", "eventbridge", "fault", "logs", "notice", "server/api", "server/origin", "strictjson", "task"},
+	"server/rest":                   {"access", "access/sigv4", "billing", "billing/anomaly", "billing/budget", "billing/estimate", "billing/focus", "billing/history", "billing/prices", "billing/proof", "billing/rightsize", "billing/tuning", "billing/waste", "billing/whatif", "eventbridge", "fault", "logs", "notice", "server/api", "server/origin", "strictjson", "task"},
 	"server/rest/resttest":          {"access", "billing", "billing/anomaly", "billing/budget", "billing/estimate", "billing/history", "billing/prices", "billing/prices/pricestest", "billing/proof", "billing/rightsize", "billing/tuning", "billing/waste", "billing/whatif", "eventbridge", "fault", "logs", "money", "notice", "server/api", "server/rest", "task"},
 	"isolation/isolationtest/probe": {},
 	"client":                        {"access", "billing", "billing/anomaly", "billing/budget", "billing/estimate", "billing/focus", "billing/prices", "billing/proof", "billing/rightsize", "billing/tuning", "billing/waste", "billing/whatif", "eventbridge", "fault", "logs", "notice", "server/api", "task"},

@@ -1,15 +1,18 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -20,6 +23,7 @@ import (
 
 	"berth/access"
 	"berth/access/session"
+	"berth/access/sigv4"
 	"berth/fault"
 	"berth/server/aws/wire"
 	"berth/store"
@@ -156,7 +160,7 @@ func openDoor(ctx context.Context, c serverConfig, st *store.Store, sessions *se
 	if c.Door.Auth {
 		a := &access.Authenticator{Book: st, Sessions: sessions, Seal: seal, Region: c.Region, Now: time.Now, Trusted: trusted}
 		d.authenticate = a.Request
-		d.identify = func(r *http.Request) (access.Identity, error) { return a.Request(r, nil, "") }
+		d.identify = func(r *http.Request) (access.Identity, error) { return whole(a, r) }
 		d.access = access.Guard{Policies: st, Now: time.Now}
 		if err := d.users.first(ctx, c); err != nil {
 			return door{}, err
@@ -171,6 +175,19 @@ func openDoor(ctx context.Context, c serverConfig, st *store.Store, sessions *se
 	}
 	d.tls, err = c.Door.tls(c.StateDir)
 	return d, err
+}
+
+// whole asks who sent r, which the native API has read already if it is signed.
+func whole(a *access.Authenticator, r *http.Request) (access.Identity, error) {
+	if !sigv4.Signed(r) {
+		return a.Request(r, nil, "")
+	}
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		return access.Identity{}, fault.Wrap(fault.Invalid, err, "the request's body broke off")
+	}
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	return a.Request(r, body, "")
 }
 
 // audited writes down what somebody did through AWS's APIs.
@@ -272,14 +289,45 @@ const (
 	adminCredentials = "admin.credentials" // for AWS_SHARED_CREDENTIALS_FILE
 )
 
-// first makes the first admin, if there is nobody. A server that died in between makes it
-// again: the files are written before the keys count.
-func (u users) first(ctx context.Context, c serverConfig) error {
+// canEnter reports whether some admin has a key that counts at now.
+func (u users) canEnter(ctx context.Context, now time.Time) (bool, error) {
 	all, err := u.Users(ctx, "")
-	if err != nil || len(all) > 0 {
+	if err != nil {
+		return false, err
+	}
+	for _, each := range all {
+		if !each.Admin {
+			continue
+		}
+		keys, err := u.Keys(ctx, each.Account, each.Name)
+		if err != nil || slices.ContainsFunc(keys, func(k access.Key) bool { return k.Live(now) }) {
+			return err == nil, err
+		}
+	}
+	return false, nil
+}
+
+// first makes an admin, or keys for the one it made before, if no admin can come in: at the
+// first start, when a server died while it did so, and when the last key was lost or taken
+// away and somebody who may start servers here wants in again. The files are written before
+// the keys count.
+func (u users) first(ctx context.Context, c serverConfig) error {
+	now := time.Now().UTC()
+	if in, err := u.canEnter(ctx, now); err != nil || in {
 		return err
 	}
-	now := time.Now().UTC()
+	made, err := u.User(ctx, c.Account, adminName)
+	if err == nil && !made.Admin {
+		return fault.New(fault.Conflict, "no admin of this server can come in, and %s of account %s is none; start without --auth and remove that user", adminName, c.Account)
+	}
+	if err != nil && fault.KindOf(err) != fault.NotFound {
+		return err
+	}
+	if err != nil {
+		if err := u.PutUser(ctx, access.User{Account: c.Account, Name: adminName, Admin: true, CreatedAt: now}); err != nil {
+			return err
+		}
+	}
 	k := access.Key{Account: c.Account, User: adminName, CreatedAt: now}
 	token, access_ := k, k
 	token.Kind, access_.Kind = access.Bearer, access.AccessKey
@@ -297,8 +345,10 @@ func (u users) first(ctx context.Context, c serverConfig) error {
 			return err
 		}
 	}
-	err = u.PutUser(ctx, access.User{Account: c.Account, Name: adminName, Admin: true, CreatedAt: now})
-	return errors.Join(err, u.PutKey(ctx, token, tokenKept), u.PutKey(ctx, access_, accessKept))
+	if err := u.PutKey(ctx, token, tokenKept); err != nil { // With it another access key can be made.
+		return err
+	}
+	return u.PutKey(ctx, access_, accessKept)
 }
 
 // writeSecret writes a file that only its owner can read, whole or not at all.
