@@ -19,13 +19,13 @@ import (
 	"github.com/spf13/pflag"
 	"go.uber.org/zap"
 	"golang.org/x/crypto/acme"
-	"golang.org/x/crypto/acme/autocert"
 
 	"berth/access"
 	"berth/access/session"
 	"berth/access/sigv4"
 	"berth/fault"
 	"berth/server/aws/wire"
+	"berth/server/edge"
 	"berth/store"
 )
 
@@ -81,6 +81,12 @@ func (c *doorConfig) check() error {
 			return fault.Wrap(fault.Invalid, err, "--tls-cert %s and --tls-key %s cannot be used: %v", c.TLSCert, c.TLSKey, err)
 		}
 	}
+	for i, name := range c.ACMEHosts {
+		c.ACMEHosts[i] = strings.ToLower(strings.TrimSuffix(name, "."))
+		if !strings.Contains(name, ".") || strings.ContainsAny(name, "*:/ ") || net.ParseIP(name) != nil {
+			return fault.New(fault.Invalid, "--acme-host %q is no name in the DNS, as in berth.example.com", name)
+		}
+	}
 	_, err := c.trusted()
 	return err
 }
@@ -130,7 +136,8 @@ type door struct {
 	throttle     func(who access.Identity) error
 	audit        func(ctx context.Context, r access.Record)
 	users        users
-	tls          *tls.Config // nil: none
+	trusted      func(addr string) bool // a proxy; nil: there is none
+	tls          *tls.Config            // nil: none
 	run          func(ctx context.Context) error
 }
 
@@ -173,7 +180,8 @@ func openDoor(ctx context.Context, c serverConfig, st *store.Store, sessions *se
 			return who, nil
 		}
 	}
-	d.tls, err = c.Door.tls(c.StateDir)
+	d.trusted = trusted
+	d.tls, err = c.Door.tls(c.StateDir, log)
 	return d, err
 }
 
@@ -220,6 +228,14 @@ func (d door) listener(l net.Listener) net.Listener {
 	return tls.NewListener(l, d.tls)
 }
 
+// handler is h for those who come in here.
+func (d door) handler(h http.Handler) http.Handler {
+	if d.trusted == nil {
+		return h
+	}
+	return edge.Private(h, d.trusted)
+}
+
 // forget returns what forgets old entries of the audit log.
 func (c doorConfig) forget(st *store.Store, log *zap.Logger) func(context.Context) error {
 	const every, atATime = time.Hour, 1000
@@ -240,32 +256,6 @@ func (c doorConfig) forget(st *store.Store, log *zap.Logger) func(context.Contex
 			}
 		}
 	}
-}
-
-// tls returns how this server speaks TLS, nil if it does not.
-func (c doorConfig) tls(stateDir string) (*tls.Config, error) {
-	switch {
-	case c.TLSCert != "":
-		files := &certificate{cert: c.TLSCert, key: c.TLSKey}
-		return &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}, GetCertificate: files.get}, nil
-	case len(c.ACMEHosts) > 0:
-		client := &acme.Client{DirectoryURL: c.ACMEDirectory}
-		if c.ACMERoots != "" {
-			h, err := clientTrusting(c.ACMERoots)
-			if err != nil {
-				return nil, err
-			}
-			client.HTTPClient = h
-		}
-		m := &autocert.Manager{
-			Prompt: autocert.AcceptTOS, Cache: autocert.DirCache(filepath.Join(stateDir, "acme")),
-			HostPolicy: autocert.HostWhitelist(c.ACMEHosts...), Email: c.ACMEEmail, Client: client,
-		}
-		t := m.TLSConfig()
-		t.MinVersion = tls.VersionTLS12
-		return t, nil
-	}
-	return nil, nil
 }
 
 // users looks after who may call, for the native API.
@@ -368,10 +358,10 @@ func writeSecret(path, text string) error {
 }
 
 // ownServer makes the client one of the server with that state directory on this host: with
-// its admin's token, if there is one and no other was given, and without asking whose
-// certificate it has, which may be for a name that this host does not call it by.
-func (a *app) ownServer(stateDir string) {
-	a.own = true
+// its admin's token, if there is one and no other was given. It has to have the certificate
+// in the file pinned, if that is not empty.
+func (a *app) ownServer(stateDir, pinned string) {
+	a.pinned = pinned
 	if a.token != "" {
 		return
 	}
