@@ -97,6 +97,16 @@ func (c *doorConfig) serves() bool { return c.TLSCert != "" || len(c.ACMEHosts) 
 // encrypted reports whether nobody can listen on the way from beyond this host.
 func (c *doorConfig) encrypted() bool { return c.serves() || c.BehindProxy }
 
+// apart is the account whose tasks alone have the server's own secrets, buckets and
+// credentials; "" if all have them. Where nobody proves who they are, accounts keep nothing
+// from anybody.
+func (c *serverConfig) apart() string {
+	if !c.Door.Auth {
+		return ""
+	}
+	return c.Account
+}
+
 // trusted returns which proxies are believed, nil if none are.
 func (c *doorConfig) trusted() (func(string) bool, error) {
 	var all []netip.Prefix
