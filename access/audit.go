@@ -2,6 +2,7 @@ package access
 
 import (
 	"encoding/json"
+	"strings"
 	"time"
 )
 
@@ -51,11 +52,14 @@ func WhoOf(i Identity) Who {
 // maxParameters is how many bytes of what was asked for a Record keeps.
 const maxParameters = 16 << 10
 
-// hidden are members of requests whose values nobody may read later, by their names: the
-// environments of containers may hold passwords, messages what they like.
+// hidden are members of requests whose values nobody may read later, by their names in
+// lower case, since Query services begin them with a capital: the environments of containers
+// may hold passwords, options of log drivers the tokens of their services, messages what
+// they like. Commands are shown.
 var hidden = map[string]bool{
-	"environment": true, "value": true, "secret": true, "password": true, "logEvents": true, "command": false,
-	"secretOptions": true, "tokenValue": true, "policy": false,
+	"environment": true, "value": true, "secret": true, "secretaccesskey": true, "password": true, "logevents": true,
+	"options": true, "token": true, "tokenvalue": true, "sessiontoken": true, "webidentitytoken": true, "samlassertion": true,
+	"authorization": true,
 }
 
 // Parameters returns what a Record keeps of a request: its JSON with what is confidential
@@ -83,7 +87,7 @@ func redact(v any) any {
 		for name, e := range v {
 			switch {
 			case e == nil: // An absent member is not worth a line.
-			case hidden[name]:
+			case hidden[strings.ToLower(name)]:
 				out[name] = "HIDDEN"
 			default:
 				out[name] = redact(e)

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -66,7 +67,7 @@ func (a *Authenticator) bearer(ctx context.Context, token string) (Identity, err
 		return Identity{}, err
 	}
 	// A key that is not there costs as much as one that is.
-	if !equal(HashToken(strings.TrimSpace(token)), hash) || k.Kind != Bearer || k.dead(a.Now()) {
+	if !equal(HashToken(strings.TrimSpace(token)), hash) || k.Kind != Bearer || !k.Live(a.Now()) {
 		return Identity{}, unknown
 	}
 	return identity(u, k, a.Region), nil
@@ -116,7 +117,7 @@ func (a *Authenticator) secretOf(ctx context.Context, s sigv4.Signature) (string
 	if err != nil {
 		return "", Identity{}, err
 	}
-	if k.Kind != AccessKey || k.dead(a.Now()) {
+	if k.Kind != AccessKey || !k.Live(a.Now()) {
 		return "", Identity{}, fault.New(fault.Unauthenticated, "the key does not count")
 	}
 	secret, err := a.Seal.Open(sealed, k.ID)
@@ -145,19 +146,28 @@ func Origin(r *http.Request, trusted func(string) bool) (source string, secure b
 	if trusted == nil || !trusted(source) {
 		return source, secure
 	}
-	secure = r.Header.Get("X-Forwarded-Proto") == "https"
+	secure = strings.EqualFold(last(r.Header.Values("X-Forwarded-Proto")), "https")
 	// From the right: each proxy adds who called it, and only ours are believed.
 	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
 	for i := len(hops) - 1; i >= 0; i-- {
-		hop := hostOf(strings.TrimSpace(hops[i]))
-		if hop == "" {
+		hop, err := netip.ParseAddr(hostOf(strings.TrimSpace(hops[i])))
+		if err != nil { // Whoever wrote that is not one of ours.
 			break
 		}
-		if source = hop; !trusted(hop) {
+		if source = hop.Unmap().WithZone("").String(); !trusted(source) {
 			break
 		}
 	}
 	return source, secure
+}
+
+// last is the last value of a header: what the nearest proxy wrote.
+func last(lines []string) string {
+	if len(lines) == 0 {
+		return ""
+	}
+	line := lines[len(lines)-1]
+	return strings.TrimSpace(line[strings.LastIndexByte(line, ',')+1:])
 }
 
 // hostOf is the address in ADDRESS:PORT, [ADDRESS]:PORT or ADDRESS.

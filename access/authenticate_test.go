@@ -174,6 +174,9 @@ func TestOrigin(t *testing.T) {
 		{"[2001:db8::1]:5", "", "", "2001:db8::1", false},
 		{"127.0.0.1:5", "[2001:db8::1]:443", "https", "2001:db8::1", true},
 		{"127.0.0.1:5", "", "https", "127.0.0.1", true},
+		{"127.0.0.1:5", "203.0.113.9, unknown", "HTTPS", "127.0.0.1", true},
+		{"127.0.0.1:5", "6.6.6.6, ::ffff:203.0.113.9", "http, https", "203.0.113.9", true},
+		{"127.0.0.1:5", "203.0.113.9", "https, http", "203.0.113.9", false},
 	} {
 		r := httptest.NewRequest("GET", "/", nil)
 		r.RemoteAddr = c.remote

@@ -65,9 +65,9 @@ type Key struct {
 	ExpiresAt time.Time `json:"expiresAt,omitzero" doc:"Left out if it does not"`
 }
 
-// dead reports why k does not count at now; nil if it does.
-func (k Key) dead(now time.Time) bool {
-	return k.Disabled || !k.ExpiresAt.IsZero() && !now.Before(k.ExpiresAt)
+// Live reports whether k counts at now: it is neither disabled nor expired.
+func (k Key) Live(now time.Time) bool {
+	return !k.Disabled && (k.ExpiresAt.IsZero() || now.Before(k.ExpiresAt))
 }
 
 const base32 = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"

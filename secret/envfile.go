@@ -16,13 +16,13 @@ const (
 )
 
 // file reads an environment file from the directory that stands for its bucket.
-func (r *Resolver) file(arn string) ([]task.KeyValuePair, error) {
+func (r *Resolver) file(account, arn string) ([]task.KeyValuePair, error) {
 	bucket, key, err := task.ParseObjectARN(arn)
 	if err != nil {
 		return nil, err
 	}
 	dir, ok := r.Buckets[bucket]
-	if !ok {
+	if !ok || r.foreign(account) {
 		return nil, fault.New(fault.NotFound, "%s: NoSuchBucket: The specified bucket does not exist; this server has no directory for it (--s3)", arn)
 	}
 	text, err := readBelow(dir, key, maxFile)

@@ -42,6 +42,11 @@ type Resolver struct {
 
 	// Buckets are the directories of this host that stand for buckets of S3.
 	Buckets map[string]string
+
+	// Account is the one whose tasks have the secrets by their names and the buckets, if it
+	// is not empty. The secrets of other accounts are those below the account's ID, as in
+	// 222222222222/prod/db, whatever account an ARN says; they have no buckets.
+	Account string
 }
 
 // Fargate's words for what went wrong before a container was made.
@@ -68,7 +73,7 @@ func (r *Resolver) Resolve(ctx context.Context, p task.ContainerPlan) ([]string,
 		value, ok := known[s.ValueFrom]
 		if !ok {
 			var err error
-			if value, err = r.secret(ctx, s.ValueFrom); err != nil {
+			if value, err = r.secret(ctx, p.Account, s.ValueFrom); err != nil {
 				return nil, err
 			}
 			known[s.ValueFrom] = value
@@ -78,7 +83,7 @@ func (r *Resolver) Resolve(ctx context.Context, p task.ContainerPlan) ([]string,
 	}
 	var env []string
 	for _, f := range p.EnvironmentFiles {
-		vars, err := r.file(f.Value)
+		vars, err := r.file(p.Account, f.Value)
 		if err != nil {
 			return nil, &fault.Error{Kind: kindOf(err), Msg: envFiles + fault.Message(err), Err: err}
 		}
@@ -92,12 +97,15 @@ func (r *Resolver) Resolve(ctx context.Context, p task.ContainerPlan) ([]string,
 	return append(env, secrets...), nil
 }
 
-func (r *Resolver) secret(ctx context.Context, valueFrom string) (string, error) {
+// foreign reports whether an account is not the one whose all this is.
+func (r *Resolver) foreign(account string) bool { return r.Account != "" && account != r.Account }
+
+func (r *Resolver) secret(ctx context.Context, account, valueFrom string) (string, error) {
 	ref, err := task.ParseSecretRef(valueFrom)
 	if err != nil {
 		return "", fault.Wrap(fault.Invalid, err, "%s%s", pulling, fault.Message(err))
 	}
-	value, err := r.find(ctx, ref)
+	value, err := r.find(ctx, account, ref)
 	if err == nil && strings.ContainsRune(value, 0) {
 		err = fault.New(fault.Invalid, "the value has a NUL in it, which no variable can have")
 	}
@@ -124,10 +132,13 @@ func (r *Resolver) secret(ctx context.Context, valueFrom string) (string, error)
 }
 
 // find asks the sources by each of the names that a reference may mean.
-func (r *Resolver) find(ctx context.Context, ref task.SecretRef) (string, error) {
+func (r *Resolver) find(ctx context.Context, account string, ref task.SecretRef) (string, error) {
 	var denied error
 names:
 	for _, name := range ref.Names() {
+		if r.foreign(account) {
+			name = account + "/" + name
+		}
 		for _, s := range r.Sources {
 			value, err := s.Value(ctx, name, ref.Key)
 			switch {

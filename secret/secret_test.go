@@ -229,3 +229,32 @@ func FuzzParseEnvironmentFile(f *testing.F) {
 		}
 	})
 }
+
+// Ensure one account's tasks do not have another's secrets, however they call them, and that
+// each account has those that are kept for it.
+func TestSecretsOfAccounts(t *testing.T) {
+	r := &Resolver{Account: "111111111111", Buckets: map[string]string{"bucket": t.TempDir()},
+		Sources: []Source{fixed{"prod/db": "of the server", "222222222222/prod/db": "of another", "222222222222/111111111111/prod/db": "nested"}}}
+	ask := func(account, valueFrom string) (string, error) {
+		env, err := r.Resolve(t.Context(), task.ContainerPlan{Account: account, Secrets: []task.Secret{{Name: "S", ValueFrom: valueFrom}}})
+		return strings.Join(env, ""), err
+	}
+	own := "arn:aws:secretsmanager:eu-west-1:111111111111:secret:prod/db-AbCdEf"
+	for _, c := range []struct{ account, valueFrom, want string }{
+		{"111111111111", "prod/db", "S=of the server"}, {"111111111111", own, "S=of the server"},
+		{"222222222222", "prod/db", "S=of another"}, {"222222222222", own, "S=of another"},
+		{"222222222222", "arn:aws:ssm:eu-west-1:222222222222:parameter/prod/db", "S=of another"},
+		{"222222222222", "111111111111/prod/db", "S=nested"},
+	} {
+		if got, err := ask(c.account, c.valueFrom); err != nil || got != c.want {
+			t.Errorf("%s has by %s: %q, %v; want %q", c.account, c.valueFrom, got, err, c.want)
+		}
+	}
+	for _, valueFrom := range []string{"prod/db", "/prod/db", own, "222222222222/prod/db"} {
+		if got, err := ask("333333333333", valueFrom); fault.KindOf(err) != fault.NotFound {
+			t.Errorf("333333333333 has by %s: %q, %v", valueFrom, got, err)
+		}
+	}
+	_, err := r.Resolve(t.Context(), task.ContainerPlan{Account: "222222222222", EnvironmentFiles: []task.EnvironmentFile{{Type: "s3", Value: "arn:aws:s3:::bucket/a.env"}}})
+	wantKind(t, err, fault.NotFound, "NoSuchBucket")
+}

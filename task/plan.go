@@ -12,6 +12,7 @@ import (
 // the run's overrides applied and Fargate's defaults filled in.
 type ContainerPlan struct {
 	Name              string
+	Account           string // the task's
 	Essential         bool
 	EntryPoint        []string // nil: as the image says
 	Command           []string // nil: as the image says
@@ -61,6 +62,7 @@ func Plan(d Definition, t Task) []ContainerPlan {
 	for _, i := range order {
 		c := d.ContainerDefinitions[i]
 		p := plan(c, t.Overrides.container(c.Name))
+		p.Account = t.Realm().Account
 		p.Mounts, p.VolumesFrom = d.mountsOf(c)
 		plans = append(plans, p)
 	}

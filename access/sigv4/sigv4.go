@@ -120,7 +120,7 @@ func parseQuery(q url.Values) (Signature, error) {
 		}
 	}
 	seconds, err := strconv.Atoi(q.Get("X-Amz-Expires"))
-	if err != nil || seconds < 0 || time.Duration(seconds)*time.Second > maxExpires {
+	if err != nil || seconds < 0 || seconds > int(maxExpires/time.Second) {
 		return Signature{}, errorf(Incomplete, "X-Amz-Expires must be from 0 to 604800 seconds.")
 	}
 	s, err := parse(q.Get("X-Amz-Credential"), q.Get("X-Amz-SignedHeaders"), q.Get("X-Amz-Signature"), q.Get("X-Amz-Date"))

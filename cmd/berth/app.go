@@ -1,7 +1,6 @@
 package main
 
 import (
-	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -31,7 +30,7 @@ type app struct {
 	endpoint string
 	token    string // that proves who calls; empty: none
 	caFile   string // with certificates by which the server is known besides the host's
-	own      bool   // the server is this state directory's, on this host
+	pinned   string // file with the certificate of a server on this host; see ownServer
 	output   string // table or json
 }
 
@@ -124,10 +123,8 @@ func (a *app) client() *client.Client {
 		options = append(options, client.WithToken(a.token))
 	}
 	switch {
-	case a.own && strings.HasPrefix(a.endpoint, "https:"):
-		t := http.DefaultTransport.(*http.Transport).Clone()
-		t.TLSClientConfig = &tls.Config{InsecureSkipVerify: true} // see ownServer
-		options = append(options, client.WithHTTPClient(&http.Client{Transport: t}))
+	case a.pinned != "":
+		options = append(options, client.WithHTTPClient(clientPinning(a.pinned)))
 	case a.caFile != "":
 		h, err := clientTrusting(a.caFile)
 		if err != nil {

@@ -24,6 +24,7 @@ type background struct {
 	pid      int
 	start    uint64 // clock ticks since boot, field 22 of /proc/PID/stat (proc(5))
 	endpoint string
+	pinned   string // file with its certificate; "" if it does not speak TLS
 }
 
 const (
@@ -38,12 +39,15 @@ func findBackground(dir string) (background, bool) {
 		return background{}, false
 	}
 	lines := strings.Split(strings.TrimSpace(string(data)), "\n")
-	if len(lines) != 3 {
+	if len(lines) != 3 && len(lines) != 4 {
 		return background{}, false
 	}
 	pid, err1 := strconv.Atoi(lines[0])
 	start, err2 := strconv.ParseUint(lines[1], 10, 64)
 	b := background{pid: pid, start: start, endpoint: lines[2]}
+	if len(lines) == 4 {
+		b.pinned = lines[3]
+	}
 	return b, err1 == nil && err2 == nil && b.alive()
 }
 
@@ -68,7 +72,7 @@ func processState(pid int) (state byte, start uint64, err error) {
 }
 
 func (b background) write(dir string) error {
-	text := fmt.Sprintf("%d\n%d\n%s\n", b.pid, b.start, b.endpoint)
+	text := fmt.Sprintf("%d\n%d\n%s\n%s\n", b.pid, b.start, b.endpoint, b.pinned)
 	if err := os.WriteFile(filepath.Join(dir, pidFile), []byte(text), 0o644); err != nil {
 		return fmt.Errorf("write pid file: %w", err)
 	}
@@ -77,7 +81,7 @@ func (b background) write(dir string) error {
 
 // startBackground starts "berth server" with args in a session of its own, where
 // no terminal can end it. died is told when it ends before this process does.
-func startBackground(dir, listen, endpoint string, args, environ []string) (b background, died <-chan error, err error) {
+func startBackground(dir, listen, endpoint, pinned string, args, environ []string) (b background, died <-chan error, err error) {
 	if err := portFree(listen); err != nil {
 		return b, nil, err
 	}
@@ -106,7 +110,7 @@ func startBackground(dir, listen, endpoint string, args, environ []string) (b ba
 	if err != nil {
 		return b, ended, err
 	}
-	b = background{pid: cmd.Process.Pid, start: start, endpoint: endpoint}
+	b = background{pid: cmd.Process.Pid, start: start, endpoint: endpoint, pinned: pinned}
 	return b, ended, b.write(dir)
 }
 
@@ -191,10 +195,10 @@ func lastLines(path string, n int) string {
 
 // writePID notes this process as the server of a state directory, so that
 // "berth down" finds it however it was started.
-func writePID(dir, endpoint string) error {
+func writePID(dir, endpoint, pinned string) error {
 	_, start, err := processState(os.Getpid())
 	if err != nil {
 		return err
 	}
-	return background{pid: os.Getpid(), start: start, endpoint: endpoint}.write(dir)
+	return background{pid: os.Getpid(), start: start, endpoint: endpoint, pinned: pinned}.write(dir)
 }

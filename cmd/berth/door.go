@@ -1,27 +1,31 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/pflag"
 	"go.uber.org/zap"
 	"golang.org/x/crypto/acme"
-	"golang.org/x/crypto/acme/autocert"
 
 	"berth/access"
 	"berth/access/session"
+	"berth/access/sigv4"
 	"berth/fault"
 	"berth/server/aws/wire"
+	"berth/server/edge"
 	"berth/store"
 )
 
@@ -77,6 +81,12 @@ func (c *doorConfig) check() error {
 			return fault.Wrap(fault.Invalid, err, "--tls-cert %s and --tls-key %s cannot be used: %v", c.TLSCert, c.TLSKey, err)
 		}
 	}
+	for i, name := range c.ACMEHosts {
+		c.ACMEHosts[i] = strings.ToLower(strings.TrimSuffix(name, "."))
+		if !strings.Contains(name, ".") || strings.ContainsAny(name, "*:/ ") || net.ParseIP(name) != nil {
+			return fault.New(fault.Invalid, "--acme-host %q is no name in the DNS, as in berth.example.com", name)
+		}
+	}
 	_, err := c.trusted()
 	return err
 }
@@ -86,6 +96,16 @@ func (c *doorConfig) serves() bool { return c.TLSCert != "" || len(c.ACMEHosts) 
 
 // encrypted reports whether nobody can listen on the way from beyond this host.
 func (c *doorConfig) encrypted() bool { return c.serves() || c.BehindProxy }
+
+// apart is the account whose tasks alone have the server's own secrets, buckets and
+// credentials; "" if all have them. Where nobody proves who they are, accounts keep nothing
+// from anybody.
+func (c *serverConfig) apart() string {
+	if !c.Door.Auth {
+		return ""
+	}
+	return c.Account
+}
 
 // trusted returns which proxies are believed, nil if none are.
 func (c *doorConfig) trusted() (func(string) bool, error) {
@@ -126,7 +146,8 @@ type door struct {
 	throttle     func(who access.Identity) error
 	audit        func(ctx context.Context, r access.Record)
 	users        users
-	tls          *tls.Config // nil: none
+	trusted      func(addr string) bool // a proxy; nil: there is none
+	tls          *tls.Config            // nil: none
 	run          func(ctx context.Context) error
 }
 
@@ -156,7 +177,7 @@ func openDoor(ctx context.Context, c serverConfig, st *store.Store, sessions *se
 	if c.Door.Auth {
 		a := &access.Authenticator{Book: st, Sessions: sessions, Seal: seal, Region: c.Region, Now: time.Now, Trusted: trusted}
 		d.authenticate = a.Request
-		d.identify = func(r *http.Request) (access.Identity, error) { return a.Request(r, nil, "") }
+		d.identify = func(r *http.Request) (access.Identity, error) { return whole(a, r) }
 		d.access = access.Guard{Policies: st, Now: time.Now}
 		if err := d.users.first(ctx, c); err != nil {
 			return door{}, err
@@ -169,8 +190,22 @@ func openDoor(ctx context.Context, c serverConfig, st *store.Store, sessions *se
 			return who, nil
 		}
 	}
-	d.tls, err = c.Door.tls(c.StateDir)
+	d.trusted = trusted
+	d.tls, err = c.Door.tls(c.StateDir, log)
 	return d, err
+}
+
+// whole asks who sent r, which the native API has read already if it is signed.
+func whole(a *access.Authenticator, r *http.Request) (access.Identity, error) {
+	if !sigv4.Signed(r) {
+		return a.Request(r, nil, "")
+	}
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		return access.Identity{}, fault.Wrap(fault.Invalid, err, "the request's body broke off")
+	}
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	return a.Request(r, body, "")
 }
 
 // audited writes down what somebody did through AWS's APIs.
@@ -203,6 +238,14 @@ func (d door) listener(l net.Listener) net.Listener {
 	return tls.NewListener(l, d.tls)
 }
 
+// handler is h for those who come in here.
+func (d door) handler(h http.Handler) http.Handler {
+	if d.trusted == nil {
+		return h
+	}
+	return edge.Private(h, d.trusted)
+}
+
 // forget returns what forgets old entries of the audit log.
 func (c doorConfig) forget(st *store.Store, log *zap.Logger) func(context.Context) error {
 	const every, atATime = time.Hour, 1000
@@ -223,32 +266,6 @@ func (c doorConfig) forget(st *store.Store, log *zap.Logger) func(context.Contex
 			}
 		}
 	}
-}
-
-// tls returns how this server speaks TLS, nil if it does not.
-func (c doorConfig) tls(stateDir string) (*tls.Config, error) {
-	switch {
-	case c.TLSCert != "":
-		files := &certificate{cert: c.TLSCert, key: c.TLSKey}
-		return &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}, GetCertificate: files.get}, nil
-	case len(c.ACMEHosts) > 0:
-		client := &acme.Client{DirectoryURL: c.ACMEDirectory}
-		if c.ACMERoots != "" {
-			h, err := clientTrusting(c.ACMERoots)
-			if err != nil {
-				return nil, err
-			}
-			client.HTTPClient = h
-		}
-		m := &autocert.Manager{
-			Prompt: autocert.AcceptTOS, Cache: autocert.DirCache(filepath.Join(stateDir, "acme")),
-			HostPolicy: autocert.HostWhitelist(c.ACMEHosts...), Email: c.ACMEEmail, Client: client,
-		}
-		t := m.TLSConfig()
-		t.MinVersion = tls.VersionTLS12
-		return t, nil
-	}
-	return nil, nil
 }
 
 // users looks after who may call, for the native API.
@@ -272,14 +289,45 @@ const (
 	adminCredentials = "admin.credentials" // for AWS_SHARED_CREDENTIALS_FILE
 )
 
-// first makes the first admin, if there is nobody. A server that died in between makes it
-// again: the files are written before the keys count.
-func (u users) first(ctx context.Context, c serverConfig) error {
+// canEnter reports whether some admin has a key that counts at now.
+func (u users) canEnter(ctx context.Context, now time.Time) (bool, error) {
 	all, err := u.Users(ctx, "")
-	if err != nil || len(all) > 0 {
+	if err != nil {
+		return false, err
+	}
+	for _, each := range all {
+		if !each.Admin {
+			continue
+		}
+		keys, err := u.Keys(ctx, each.Account, each.Name)
+		if err != nil || slices.ContainsFunc(keys, func(k access.Key) bool { return k.Live(now) }) {
+			return err == nil, err
+		}
+	}
+	return false, nil
+}
+
+// first makes an admin, or keys for the one it made before, if no admin can come in: at the
+// first start, when a server died while it did so, and when the last key was lost or taken
+// away and somebody who may start servers here wants in again. The files are written before
+// the keys count.
+func (u users) first(ctx context.Context, c serverConfig) error {
+	now := time.Now().UTC()
+	if in, err := u.canEnter(ctx, now); err != nil || in {
 		return err
 	}
-	now := time.Now().UTC()
+	made, err := u.User(ctx, c.Account, adminName)
+	if err == nil && !made.Admin {
+		return fault.New(fault.Conflict, "no admin of this server can come in, and %s of account %s is none; start without --auth and remove that user", adminName, c.Account)
+	}
+	if err != nil && fault.KindOf(err) != fault.NotFound {
+		return err
+	}
+	if err != nil {
+		if err := u.PutUser(ctx, access.User{Account: c.Account, Name: adminName, Admin: true, CreatedAt: now}); err != nil {
+			return err
+		}
+	}
 	k := access.Key{Account: c.Account, User: adminName, CreatedAt: now}
 	token, access_ := k, k
 	token.Kind, access_.Kind = access.Bearer, access.AccessKey
@@ -297,8 +345,10 @@ func (u users) first(ctx context.Context, c serverConfig) error {
 			return err
 		}
 	}
-	err = u.PutUser(ctx, access.User{Account: c.Account, Name: adminName, Admin: true, CreatedAt: now})
-	return errors.Join(err, u.PutKey(ctx, token, tokenKept), u.PutKey(ctx, access_, accessKept))
+	if err := u.PutKey(ctx, token, tokenKept); err != nil { // With it another access key can be made.
+		return err
+	}
+	return u.PutKey(ctx, access_, accessKept)
 }
 
 // writeSecret writes a file that only its owner can read, whole or not at all.
@@ -318,10 +368,10 @@ func writeSecret(path, text string) error {
 }
 
 // ownServer makes the client one of the server with that state directory on this host: with
-// its admin's token, if there is one and no other was given, and without asking whose
-// certificate it has, which may be for a name that this host does not call it by.
-func (a *app) ownServer(stateDir string) {
-	a.own = true
+// its admin's token, if there is one and no other was given. It has to have the certificate
+// in the file pinned, if that is not empty.
+func (a *app) ownServer(stateDir, pinned string) {
+	a.pinned = pinned
 	if a.token != "" {
 		return
 	}

@@ -40,13 +40,13 @@ func openMetadata(ctx context.Context, c serverConfig, st *store.Store, sessions
 		return asked{}, err
 	}
 	names := metadata.Names{Secret: secret}
-	credentials := c.roles()
-	if credentials == nil {
-		credentials = taskRoles{sessions, st}
+	credentials, whose := c.roles(), c.apart()
+	if credentials == nil { // Berth's own are of each task's account.
+		credentials, whose = taskRoles{sessions, st}, ""
 	}
 	handler := metadata.New(metadata.Config{
 		Tasks: st, Host: host, Snapshotter: snapshotter, Clock: clock.state, Protection: protection{st, time.Now},
-		Roles: credentials, Names: names, Log: log, Now: time.Now,
+		Roles: credentials, Account: whose, Names: names, Log: log, Now: time.Now,
 	})
 	l, err := host.MetadataListener(ctx)
 	if err != nil {

@@ -193,6 +193,7 @@ func (c *serverConfig) check() error {
 	for i, name := range c.Hosts {
 		c.Hosts[i] = strings.ToLower(name)
 	}
+	c.Hosts = append(c.Hosts, c.Door.ACMEHosts...)
 	switch {
 	case c.Overcommit < 1 || c.Overcommit > 100:
 		return fault.New(fault.Invalid, "--overcommit %v: it can be from 1 to 100", c.Overcommit)

@@ -50,7 +50,7 @@ func (c *serverConfig) secrets(stateDir string) (*secret.Resolver, keptSecrets, 
 		}
 	}
 	sources, err := c.secretSources(kept.Local)
-	return &secret.Resolver{Sources: sources, Buckets: buckets}, kept, err
+	return &secret.Resolver{Sources: sources, Buckets: buckets, Account: c.apart()}, kept, err
 }
 
 // secretSources reads the flag --secrets. local is the server's own store.

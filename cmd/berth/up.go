@@ -81,7 +81,7 @@ func (a *app) up(ctx context.Context, config *serverConfig, args []string, patie
 	}
 	if b, ok := findBackground(config.StateDir); ok {
 		a.endpoint = b.endpoint
-		a.ownServer(config.StateDir)
+		a.ownServer(config.StateDir, b.pinned)
 		a.note("A server is already running (process %d) at %s.", b.pid, b.endpoint)
 		return a.ready(ctx, b, nil, config.StateDir, patience)
 	}
@@ -98,11 +98,11 @@ func (a *app) up(ctx context.Context, config *serverConfig, args []string, patie
 	if config.TaskCredentials != "" {
 		args = append(args, "--task-credentials="+config.TaskCredentials)
 	}
-	b, died, err := startBackground(config.StateDir, config.Listen, a.endpoint, args, os.Environ())
+	b, died, err := startBackground(config.StateDir, config.Listen, a.endpoint, config.Door.pinned(config.StateDir), args, os.Environ())
 	if err != nil {
 		return err
 	}
-	a.ownServer(config.StateDir)
+	a.ownServer(config.StateDir, b.pinned)
 	a.note("Started the server (process %d); it writes to %s.", b.pid, filepath.Join(config.StateDir, logFile))
 	return a.ready(ctx, b, died, config.StateDir, patience)
 }
@@ -261,7 +261,7 @@ const downReason = "Berth is shutting down"
 func (a *app) down(ctx context.Context, dir, programs string, purge bool, patience time.Duration) error {
 	if b, ok := findBackground(dir); ok {
 		a.endpoint = b.endpoint
-		a.ownServer(dir)
+		a.ownServer(dir, b.pinned)
 		if err := a.stopAll(ctx, patience); err != nil {
 			a.note("Not all tasks stopped (%s); what is left of them is removed below.", clean(explain(err)))
 		}

@@ -69,7 +69,7 @@ func serve(ctx context.Context, config serverConfig, log *zap.Logger) error {
 		return fault.Wrap(fault.Conflict, err, "nothing can listen on %s; choose another port with --listen", config.Listen)
 	}
 	defer listener.Close()
-	if err := writePID(dirs.state, config.endpoint()); err != nil {
+	if err := writePID(dirs.state, config.endpoint(), config.Door.pinned(dirs.state)); err != nil {
 		return err
 	}
 
@@ -248,7 +248,7 @@ func serve(ctx context.Context, config serverConfig, log *zap.Logger) error {
 	g.Go(func() error { return newWatch(config.Anomalies, st, log.Named("anomalies")).Run(ctx) })
 	g.Go(func() error { return entry.run(ctx) })
 	g.Go(func() error {
-		return serveHTTP(ctx, entry.listener(listener), besideChannels(channels, beside(aws, api)), log)
+		return serveHTTP(ctx, entry.listener(listener), entry.handler(besideChannels(channels, beside(aws, api))), log)
 	})
 	g.Go(func() error { return serveHTTP(ctx, asked.listener, asked.handler, log) })
 	g.Go(func() error { // If containerd cannot be kept running, nothing can.

@@ -60,6 +60,10 @@ func (e *endpoint) credentials(c *gin.Context) {
 			"this Berth server has no credentials for roles; start it with --task-credentials or --sts-endpoint")
 		return
 	}
+	if e.Account != "" && a.task.Realm().Account != e.Account {
+		refuseCredentials(c, http.StatusBadRequest, "NoCredentialsAssociated", "the credentials that this Berth server has are not for tasks of account "+a.task.Realm().Account)
+		return
+	}
 	got, err := e.Roles.Credentials(c.Request.Context(), role, string(a.task.ID))
 	switch {
 	case fault.KindOf(err) == fault.Invalid:

@@ -74,6 +74,7 @@ type Config struct {
 	Clock       func() Clock // how true the host's clock is
 	Protection  Protection   // nil: all tasks are standalone; see Standalone
 	Roles       Roles        // nil: no role has credentials
+	Account     string       // the one whose tasks have Roles' credentials; "" if all have
 	Names       Names
 	Log         *zap.Logger
 	Now         func() time.Time

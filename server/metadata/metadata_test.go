@@ -515,6 +515,17 @@ func TestCredentials(t *testing.T) {
 	}
 }
 
+// Ensure the server's credentials are for the tasks of its account, if it has one of its own.
+func TestCredentialsOfAccounts(t *testing.T) {
+	path := "/v2/credentials/" + (Names{Secret: []byte("secret")}).credentials(mine)
+	for account, want := range map[string]int{"": 200, "123456789012": 200, "999999999999": 400} {
+		e := newEndpoint(newHost(), func(c *Config) { c.Roles, c.Account = roles.Fixed{AccessKeyID: "AK", SecretAccessKey: "SK"}, account })
+		if code, text := ask(e, here, "GET", path, ""); code != want || want == 400 && !strings.Contains(text, "NoCredentialsAssociated") {
+			t.Errorf("of %q: %d %s", account, code, text)
+		}
+	}
+}
+
 type rolesFunc func() (roles.Credentials, error)
 
 func (f rolesFunc) Credentials(context.Context, string, string) (roles.Credentials, error) {

@@ -223,7 +223,8 @@ type Config struct {
 	Anomalies   Anomalies
 	EventBridge EventBridge
 
-	// Identify says who sent a request. Who cannot prove it is fault.Unauthenticated.
+	// Identify says who sent a request. Who cannot prove it is fault.Unauthenticated. Of a
+	// signed request it may read the body, which then has to be there again.
 	Identify func(r *http.Request) (access.Identity, error)
 	Access   access.Authorizer
 	Throttle func(who access.Identity) error // fault.Throttled for one who asks too often; nil: nobody does

@@ -130,6 +130,10 @@ func (s *server) permit(op operation) gin.HandlerFunc {
 	r.reads = r.reads || op.method == http.MethodGet
 	return func(c *gin.Context) {
 		began := s.Now()
+		if err := s.hold(c); err != nil {
+			s.fail(c, err)
+			return
+		}
 		who, err := s.Identify(c.Request)
 		if err != nil {
 			if fault.KindOf(err) == fault.Unauthenticated {
@@ -138,6 +142,7 @@ func (s *server) permit(op operation) gin.HandlerFunc {
 			s.fail(c, err)
 			return
 		}
+		unsign(c.Request)
 		ctx := access.With(c.Request.Context(), who)
 		c.Request = c.Request.WithContext(ctx)
 		a, err := s.action(ctx, c, r)

@@ -19,6 +19,10 @@ type Users interface {
 	// NewKey makes a key as k says, and returns it with its secret.
 	NewKey(ctx context.Context, k access.Key) (access.Key, string, error)
 	Keys(ctx context.Context, account, user string) ([]access.Key, error)
+
+	// Key returns a key and the user whose it is, or fault.NotFound. What is kept of its
+	// secret does not concern this package.
+	Key(ctx context.Context, id string) (access.Key, access.User, []byte, error)
 	SetKey(ctx context.Context, account, id string, disabled bool) error
 	RemoveKey(ctx context.Context, account, id string) error
 
@@ -181,13 +185,32 @@ type keyIn struct {
 	accountIn
 }
 
+// changeable returns the account of a key that the caller may change: those of the server's
+// admins are not for the admins of an account.
+func (s *server) changeable(ctx context.Context, in *keyIn) (string, error) {
+	account, err := of(ctx, in.Account)
+	if err != nil {
+		return "", err
+	}
+	k, u, _, err := s.Users.Key(ctx, in.ID)
+	switch {
+	case err != nil:
+		return "", err
+	case k.Account != account:
+		return "", fault.New(fault.NotFound, "no key %s", in.ID)
+	case u.Admin && !access.From(ctx).Admin:
+		return "", fault.New(fault.Denied, "only admins of this server can change the keys of one")
+	}
+	return account, nil
+}
+
 type setKeyIn struct {
 	keyIn
 	Body api.KeyChange
 }
 
 func (s *server) setKey(ctx context.Context, in *setKeyIn) (*none, error) {
-	account, err := of(ctx, in.Account)
+	account, err := s.changeable(ctx, &in.keyIn)
 	if err != nil {
 		return nil, err
 	}
@@ -198,7 +221,7 @@ func (s *server) setKey(ctx context.Context, in *setKeyIn) (*none, error) {
 }
 
 func (s *server) removeKey(ctx context.Context, in *keyIn) (*none, error) {
-	account, err := of(ctx, in.Account)
+	account, err := s.changeable(ctx, in)
 	if err != nil {
 		return nil, err
 	}

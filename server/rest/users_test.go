@@ -75,6 +75,33 @@ func TestPolicies(t *testing.T) {
 	check("PUT", "/users/ann/policies/p?account=111111111111", `{"Statement":[{"Effect":"Allow","Action":"ecs:*","Resource":"*","Principal":"*"}]}`, 400)
 }
 
+// Ensure the keys of the server's admins are not for the admins of their account: whoever
+// could take them away could lock everybody out.
+func TestKeysOfAdmins(t *testing.T) {
+	w := policed(t)
+	w.call("POST", "/users", `{"account":"111111111111","name":"ann"}`)
+	w.call("POST", "/users", `{"account":"111111111111","name":"boss","admin":true}`)
+	w.call("PUT", "/users/ann/policies/p?account=111111111111", `"AdministratorAccess"`)
+	made := decode[api.NewKey](t, w.call("POST", "/users/boss/keys?account=111111111111", `{}`))
+	own := decode[api.NewKey](t, w.call("POST", "/users/ann/keys?account=111111111111", `{}`))
+	w.call("POST", "/users", `{"account":"222222222222","name":"eve"}`)
+	foreign := decode[api.NewKey](t, w.call("POST", "/users/eve/keys?account=222222222222", `{}`))
+	admin := w.Who
+	for _, c := range []struct {
+		who  access.Identity
+		id   string
+		want int
+	}{{ann, made.ID, 403}, {ann, foreign.ID, 404}, {ann, own.ID, 204}, {admin, made.ID + "?account=111111111111", 204}} {
+		w.Who = c.who
+		if rec := w.call("PATCH", "/keys/"+c.id, `{"disabled":true}`); rec.Code != c.want {
+			t.Errorf("%s disables %s: %d %s", c.who.ARN, c.id, rec.Code, rec.Body)
+		}
+		if rec := w.call("DELETE", "/keys/"+c.id, ""); rec.Code != c.want {
+			t.Errorf("%s removes %s: %d %s", c.who.ARN, c.id, rec.Code, rec.Body)
+		}
+	}
+}
+
 // Ensure the tasks of another account do not exist for anybody but admins.
 func TestOthersTasks(t *testing.T) {
 	w := newWorld(t)

@@ -178,3 +178,20 @@ func (f *Fake) AuditLog(_ context.Context, account string, before int64, limit i
 	}
 	return all, nil
 }
+
+// Key is rest.Users.
+func (f *Fake) Key(_ context.Context, id string) (access.Key, access.User, []byte, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, k := range f.keys {
+		if k.ID != id {
+			continue
+		}
+		for _, u := range f.users {
+			if u.Account == k.Account && u.Name == k.User {
+				return k, u, nil, nil
+			}
+		}
+	}
+	return access.Key{}, access.User{}, nil, fault.New(fault.NotFound, "no key %s", id)
+}
