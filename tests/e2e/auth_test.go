@@ -77,8 +77,8 @@ type sealed struct {
 	change      func(*http.Request) // after it was signed
 }
 
-// ecs sends operation, and returns the status and the answer.
-func (s *server) ecs(operation string, q sealed) (int, string) {
+// signed sends operation, and returns the status and the answer.
+func (s *server) signed(operation string, q sealed) (int, string) {
 	s.t.Helper()
 	if q.body == "" {
 		q.body = "{}"
@@ -170,7 +170,7 @@ func TestAuth(t *testing.T) {
 	if out, err := s.as(token, "", "ps"); err == nil || !strings.Contains(out, "is not authorized to perform: ecs:ListTasks because no identity-based policy allows") {
 		t.Errorf("without a policy: %v %s", err, out)
 	}
-	if code, out := s.ecs("ListTasks", sealed{key: key, secret: secret}); code != 400 || !strings.Contains(out, "AccessDeniedException") {
+	if code, out := s.signed("ListTasks", sealed{key: key, secret: secret}); code != 400 || !strings.Contains(out, "AccessDeniedException") {
 		t.Errorf("signed, without a policy: %d %s", code, out)
 	}
 	policy := `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":["ecs:*","logs:*"],"Resource":"*"},
@@ -190,7 +190,7 @@ func TestAuth(t *testing.T) {
 			t.Errorf("another account's task, %v: %v %s", command, err, out)
 		}
 	}
-	if code, out := s.ecs("DescribeTasks", sealed{key: key, secret: secret, body: `{"tasks":["` + others + `"]}`}); code != 200 || !strings.Contains(out, `"MISSING"`) {
+	if code, out := s.signed("DescribeTasks", sealed{key: key, secret: secret, body: `{"tasks":["` + others + `"]}`}); code != 200 || !strings.Contains(out, `"MISSING"`) {
 		t.Errorf("another account's task: %d %s", code, out)
 	}
 	if out, err := s.as(token, "", "ledger", "verify"); err == nil {
@@ -199,11 +199,11 @@ func TestAuth(t *testing.T) {
 
 	// Conditions, quotas and the rate.
 	register := definition("web", "256", "512", "", "hello", "-for", "60s")
-	if code, out := s.ecs("RegisterTaskDefinition", sealed{key: key, secret: secret, body: register}); code != 200 {
+	if code, out := s.signed("RegisterTaskDefinition", sealed{key: key, secret: secret, body: register}); code != 200 {
 		t.Fatalf("register: %d %s", code, out)
 	}
 	run := func(tags string) (int, string) {
-		return s.ecs("RunTask", sealed{key: key, secret: secret, body: `{"taskDefinition":"web","launchType":"FARGATE","count":1` + tags + `,
+		return s.signed("RunTask", sealed{key: key, secret: secret, body: `{"taskDefinition":"web","launchType":"FARGATE","count":1` + tags + `,
 			"networkConfiguration":{"awsvpcConfiguration":{"subnets":["subnet-12345678"]}}}`})
 	}
 	if code, out := run(""); code != 400 || !strings.Contains(out, "with an explicit deny in an identity-based policy") {
@@ -219,7 +219,7 @@ func TestAuth(t *testing.T) {
 	}
 	s.must(admin, "", "user", "quota", "set", account, "--requests", "1")
 	s.eventually(10*time.Second, "somebody asks too often", func() error {
-		if code, out := s.ecs("ListTasks", sealed{key: key, secret: secret}); code != 400 || !strings.Contains(out, "ThrottlingException") {
+		if code, out := s.signed("ListTasks", sealed{key: key, secret: secret}); code != 400 || !strings.Contains(out, "ThrottlingException") {
 			return io.EOF
 		}
 		return nil
@@ -244,7 +244,7 @@ func TestAuth(t *testing.T) {
 	s.run()
 	s.eventually(10*time.Second, "ann is known to the next server", func() error { _, err := s.as(token, "", "ps"); return err })
 	s.must(admin, "", "user", "key", "disable", key, "--account", account)
-	if code, out := s.ecs("ListTasks", sealed{key: key, secret: secret}); code != 400 || !strings.Contains(out, "UnrecognizedClientException") {
+	if code, out := s.signed("ListTasks", sealed{key: key, secret: secret}); code != 400 || !strings.Contains(out, "UnrecognizedClientException") {
 		t.Errorf("a disabled key: %d %s", code, out)
 	}
 	s.must(admin, "", "user", "rm", "ann", "--account", account)
@@ -294,7 +294,7 @@ func (s *server) signatures(key, secret string) {
 		if c.q.secret == "" {
 			c.q.secret = secret
 		}
-		code, out := s.ecs("ListTasks", c.q)
+		code, out := s.signed("ListTasks", c.q)
 		if code != c.code || !strings.Contains(out, c.says) {
 			s.t.Errorf("%s: %d %s, want %d %s", name, code, out, c.code, c.says)
 		}
@@ -305,7 +305,7 @@ func (s *server) signatures(key, secret string) {
 	// SDKs send the same bytes again after a time-out: that is not refused.
 	at := time.Now()
 	for range 2 {
-		if code, out := s.ecs("ListTasks", sealed{key: key, secret: secret, at: at}); code != 200 {
+		if code, out := s.signed("ListTasks", sealed{key: key, secret: secret, at: at}); code != 200 {
 			s.t.Errorf("sent again: %d %s", code, out)
 		}
 	}
