@@ -296,7 +296,7 @@ func (d *draft) external() {
 		d.stop(who, sick, sickness)
 		if surplus := len(live) - want; surplus > 0 {
 			firstToGo(live)
-			d.stop(who, d.stoppable(live, surplus), scaling(t.ID))
+			d.stop(who, d.stoppable(live, surplus, surplus), scaling(t.ID))
 		}
 		d.order(&t.Fleet, want-len(live), want, t.Template.Providers, d.tags(t.DefinitionTags))
 		steady := len(t.Members) == want && healthy == want
@@ -323,15 +323,17 @@ func (t TaskSet) Want(desired int) int {
 	return ceil(desired*hundredths, 100*100)
 }
 
-// stoppable returns at most n of vs, in their order, that are not protected.
-func (d *draft) stoppable(vs []sight, n int) []sight {
+// stoppable returns at most n of vs, in their order, that are not protected, and at most spare
+// of them that are healthy.
+func (d *draft) stoppable(vs []sight, n, spare int) []sight {
 	var all []sight
 	for _, v := range vs {
-		if len(all) == n {
+		if len(all) >= n || v.healthy && spare <= 0 {
 			break
 		}
 		if !v.task.ProtectedAt(d.now) {
 			all = append(all, v)
+			spare -= rank(v.healthy)
 		}
 	}
 	return all

@@ -22,7 +22,7 @@ func (d *draft) roll() {
 	if p.State != Failed {
 		d.stopOld(c, least)
 	}
-	d.scale(p, c, most)
+	d.scale(p, c, least, most)
 	if d.Rollout != nil && !d.Rollout.Status.Ended() {
 		stage := stageScaleUp
 		if c.healthy >= d.Desired {
@@ -134,33 +134,23 @@ func (d *draft) replaceSick(c *census) {
 }
 
 // stopOld stops tasks of deployments that are being replaced, as many as the healthy ones
-// that there must be allow.
+// that there must be allow. c is as it is after that.
 func (d *draft) stopOld(c *census, least int) {
 	p := d.Primary()
 	surplus := len(c.old) + c.healthy - least
-	healthy := c.healthy + c.kept
-	var stop []sight
-	for _, v := range c.old {
-		if len(stop) >= surplus || v.healthy && healthy-1 < least {
-			break
-		}
-		if v.task.ProtectedAt(d.now) {
-			continue
-		}
-		if v.healthy {
-			healthy--
-		}
-		stop = append(stop, v)
+	stop := d.stoppable(c.old, surplus, c.healthy+c.kept-least)
+	for _, v := range stop {
+		c.kept -= rank(v.healthy)
 	}
 	c.total -= len(stop)
 	d.stop(d.who(), stop, scaling(p.ID))
 }
 
 // scale brings the primary deployment to the desired count, if there may be so many tasks.
-func (d *draft) scale(p *Deployment, c *census, most int) {
+func (d *draft) scale(p *Deployment, c *census, least, most int) {
 	if surplus := len(c.good) - d.Desired; surplus > 0 {
 		firstToGo(c.good)
-		d.stop(d.who(), d.stoppable(c.good, surplus), scaling(p.ID))
+		d.stop(d.who(), d.stoppable(c.good, surplus, c.healthy+c.kept-least), scaling(p.ID))
 		return
 	}
 	if p.State == Failed {

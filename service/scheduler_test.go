@@ -148,6 +148,27 @@ func TestCircuitBreaker(t *testing.T) {
 	}
 }
 
+// Ensure a deployment that comes back after it was gone gives no number of an order out twice.
+func TestComeBack(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		h := newHost(t, 0)
+		h.create(Request{Definition: "good", Desired: 1, Configuration: ConfigurationChange{MinimumHealthy: ptr(0), Maximum: ptr(100), Enable: ptr(true), Rollback: ptr(true)}})
+		time.Sleep(2 * time.Minute)
+		h.farm.stop(h.service().TaskIDs()[0], task.UserInitiated, "")
+		time.Sleep(2 * time.Minute)
+		h.update(Change{Definition: ptr("broken")})
+		time.Sleep(15 * time.Second)
+		if v := h.service(); len(v.Deployments) != 1 || v.Deployments[0].State != InProgress {
+			t.Errorf("the old deployment is not gone: %+v", v.Deployments)
+		}
+		time.Sleep(10 * time.Minute)
+		h.settled(1, "good")
+		if h.farm.again != 0 {
+			t.Errorf("%d orders were given twice", h.farm.again)
+		}
+	})
+}
+
 // Ensure thresholds are AWS's.
 func TestThreshold(t *testing.T) {
 	for _, c := range []struct {

@@ -267,6 +267,7 @@ type farm struct {
 	events  []task.Event
 	targets map[task.ID]bool // what a load balancer says
 	mortal  bool             // good tasks die now and then
+	again   int              // how often a request was made that had been made before
 	refuse  error            // of Submit
 	check   func(*farm)      // of invariants, whenever something has changed
 	hold    time.Duration    // how long tasks take to end
@@ -309,6 +310,7 @@ func (f *farm) submit(r task.Run) ([]task.Task, error) {
 		if f.hashes[token] != hash {
 			return nil, fault.New(fault.Conflict, "another request with token %s", token)
 		}
+		f.again++
 		return []task.Task{*f.tasks[id]}, nil
 	}
 	if f.refuse != nil {
