@@ -200,6 +200,16 @@ func (s *Store) EventsAfter(ctx context.Context, seq int64, limit int) ([]servic
 	return s.serviceEvents(ctx, `SELECT seq, body FROM service_events WHERE seq > ? ORDER BY seq LIMIT ?`, seq, limit)
 }
 
+// LastServiceEvent returns the position of the newest event of all services, also when that
+// was forgotten; 0 if there never was one.
+func (s *Store) LastServiceEvent(ctx context.Context) (seq int64, err error) {
+	err = s.reader().QueryRowContext(ctx, `SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'service_events'`).Scan(&seq)
+	if err != nil {
+		return 0, fmt.Errorf("read the end of the events of services: %w", err)
+	}
+	return seq, nil
+}
+
 func (s *Store) serviceEvents(ctx context.Context, query string, args ...any) ([]service.Event, error) {
 	rows, err := s.reader().QueryContext(ctx, query, args...)
 	if err != nil {

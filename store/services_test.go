@@ -206,6 +206,9 @@ func TestServiceEvents(t *testing.T) {
 	if got < 1000 {
 		t.Errorf("%d events, want at least 1000", got)
 	}
+	if end, err := s.LastServiceEvent(ctx); err != nil || end != last {
+		t.Errorf("the newest is at %d, %v; want %d", end, err, last)
+	}
 	if all, err := s.EventsAfter(ctx, 0, 5000); err != nil || len(all) != 1000 {
 		t.Errorf("%d are kept, %v", len(all), err)
 	}
