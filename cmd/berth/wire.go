@@ -197,7 +197,7 @@ func serve(ctx context.Context, config serverConfig, log *zap.Logger) error {
 	if err != nil {
 		return err
 	}
-	happens := bridge{st, eventbridge.Feed{Journal: st}}
+	happens := bridge{st, eventbridge.Feed{Journal: st, Services: serviceFeed{st}}}
 	forwarder, err := newForwarder(config, happens, log.Named("events"))
 	if err != nil {
 		return err
@@ -229,6 +229,7 @@ func serve(ctx context.Context, config serverConfig, log *zap.Logger) error {
 		newSTS(config, sessions, st),
 		newEC2(st, tasks, sandboxes),
 		channels.Service(),
+		newAutoscaling(st, services),
 	}, pace, log.Named("aws"))
 
 	g, ctx := errgroup.WithContext(ctx)
@@ -242,6 +243,7 @@ func serve(ctx context.Context, config serverConfig, log *zap.Logger) error {
 	g.Go(func() error { return recorder.Run(ctx) })
 	g.Go(func() error { return tunings.Run(ctx) })
 	g.Go(func() error { return services.Run(ctx) })
+	g.Go(func() error { return newScaler(st, services, log.Named("scaling")).Run(ctx) })
 	g.Go(func() error { return forgetDefinitions(ctx, st, log.Named("ecs")) })
 	g.Go(func() error { return deliverer.Run(ctx) })
 	g.Go(func() error { return forwarder.Run(ctx) })
