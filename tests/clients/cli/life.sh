@@ -2,6 +2,7 @@
 # The life of tasks and a service as one leads it with the AWS CLI. AWS is the program,
 # ENDPOINT the server, NAME what everything is called.
 set -euo pipefail
+: "${NAME:?}" "${ENDPOINT:?}" "${ACCOUNT:?}" "${WORK:?}" "${AWS_REGION:?}" "${AWS_ACCESS_KEY_ID:?}" "${AWS_SECRET_ACCESS_KEY:?}"
 export AWS_PAGER= AWS_CONFIG_FILE=/dev/null AWS_SHARED_CREDENTIALS_FILE=/dev/null AWS_EC2_METADATA_DISABLED=true
 aws() { "$AWS" --endpoint-url "$ENDPOINT" --output json "$@"; }
 text() { "$AWS" --endpoint-url "$ENDPOINT" --output text "$@"; }

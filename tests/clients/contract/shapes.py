@@ -4,6 +4,7 @@ Everything here follows from the model and from a table of hints, so two runs se
 requests but for the names that the world gives.
 """
 
+import copy
 import re
 
 DEEPEST = 9  # structures in structures; what goes round is cut off there
@@ -31,17 +32,19 @@ def bounds(shape):
 
 class Values:
     """Makes valid values. hints maps PATH, Shape.member or member to a value; a path is as
-    in containerDefinitions[].name, from the top of the request."""
+    in containerDefinitions[].name, from the top of the request. needs maps shapes to the
+    members that they cannot do without, whatever the model says."""
 
-    def __init__(self, operation, hints):
+    def __init__(self, operation, hints, needs):
         self.operation = operation
         self.hints = hints
+        self.needs = needs
 
     def hint(self, path, owner, member):
         for key in (f"{self.operation}:{path}", path, f"{owner}.{member}", member):
             if key in self.hints:
                 value = self.hints[key]
-                return True, value() if callable(value) else value
+                return True, value() if callable(value) else copy.deepcopy(value)
         return False, None
 
     def make(self, shape, path="", owner="", member="", whole=False, depth=0):
@@ -61,9 +64,11 @@ class Values:
         return self.scalar(shape)
 
     def structure(self, shape, path, whole, depth):
-        members = {}
+        members = copy.deepcopy(self.needs.get(shape.name, {}))
         for name, inner in shape.members.items():
             at = f"{path}.{name}" if path else name
+            if name in members:
+                continue
             if name in shape.required_members or whole and depth < DEEPEST:
                 value = self.make(inner, at, shape.name, name, whole, depth + 1)
                 if value is not None:

@@ -34,6 +34,7 @@ SUPPORTED = {
         "DescribeScalingPolicies", "DescribeScalingActivities", "TagResource", "UntagResource", "ListTagsForResource",
     },
 }
+HEAVY = {"StopTask", "StopServiceDeployment", "DeleteTaskSet", "DeleteService", "ExecuteCommand"}  # making what they need takes long
 SKIPPED = {("logs", "StartLiveTail")}  # answers with a stream that does not end; a test of its own
 
 CONTAINER = {"name": "main", "essential": True}
@@ -52,7 +53,7 @@ class World:
         self.cluster_arn = self.ecs.create_cluster(clusterName=self.cluster)["cluster"]["clusterArn"]
         self.definition = self.register()
         self.made = {}
-        self.hints = self.values()
+        self.hints, self.needs = self.values(), self.companions()
 
     def name(self, kind="x"):
         return f"{self.run}-{kind}{next(self.n)}"
@@ -218,8 +219,8 @@ class World:
             "PutClusterCapacityProviders": lambda: c | {"capacityProviders": ["FARGATE", "FARGATE_SPOT"], "defaultCapacityProviderStrategy": []},
             "DeleteCluster": lambda: {"cluster": self.ecs.create_cluster(clusterName=self.name("cluster"))["cluster"]["clusterName"]},
             "DescribeClusters": lambda: {"clusters": [self.cluster]},
-            "RegisterTaskDefinition": lambda: {"family": self.family + "-r", "containerDefinitions": [
-                {"name": "main", "image": self.args.image, "essential": True, "memory": 64}]},
+            "RegisterTaskDefinition": lambda: {"family": self.family + "-r", "networkMode": "awsvpc", "requiresCompatibilities": ["FARGATE"],
+                                               "cpu": "256", "memory": "512", "containerDefinitions": [{"name": "main", "image": self.args.image}]},
             "DeregisterTaskDefinition": lambda: {"taskDefinition": self.register(self.family + "-d")},
             "DeleteTaskDefinitions": lambda: {"taskDefinitions": [self.ecs.deregister_task_definition(
                 taskDefinition=self.register(self.family + "-d"))["taskDefinition"]["taskDefinitionArn"]]},
@@ -317,6 +318,23 @@ class World:
         target = {"ServiceNamespace": "ecs", "ResourceId": f"service/{self.cluster}/{name}", "ScalableDimension": "ecs:service:DesiredCount"}
         self.scaling.register_scalable_target(**target, MinCapacity=0, MaxCapacity=1)
         return target
+
+    def companions(self):
+        return {
+            "Tag": {"key": "k"}, "ContainerDefinition": {"name": "main", "image": self.args.image}, "KeyValuePair": {"name": "A"},
+            "ContainerOverride": {"name": "main"}, "ClusterSetting": {"name": "containerInsights", "value": "enabled"},
+            "LoadBalancer": {"containerName": "main", "containerPort": 80},
+            "MountPoint": {"sourceVolume": "v", "containerPath": "/v"}, "Volume": {"name": "v"}, "VolumeFrom": {"sourceContainer": "other"},
+            "PortMapping": {"containerPort": 80}, "SystemControl": {"namespace": "net.core.somaxconn", "value": "1024"},
+            "HostEntry": {"hostname": "h", "ipAddress": "10.0.0.1"}, "ContainerRestartPolicy": {"enabled": True},
+            "HealthCheck": {"command": ["CMD", "true"]}, "RuntimePlatform": {"operatingSystemFamily": "LINUX"},
+            "AwsVpcConfiguration": {"subnets": ["subnet-12345678"]}, "CapacityProviderStrategyItem": {"capacityProvider": "FARGATE", "weight": 1},
+            "EphemeralStorage": {"sizeInGiB": 21}, "DeploymentCircuitBreaker": {"enable": True, "rollback": False},
+            "EnvironmentFile": {"value": "arn:aws:s3:::b/f.env", "type": "s3"}, "Secret": {"name": "S", "valueFrom": "s"},
+            "Ulimit": {"name": "nofile", "softLimit": 1024, "hardLimit": 2048}, "Tmpfs": {"containerPath": "/t", "size": 16},
+            "LogConfiguration": {"logDriver": "awslogs", "options": {"awslogs-group": self.group, "awslogs-region": self.args.region,
+                                                                    "awslogs-stream-prefix": "p"}},
+        }
 
     def values(self):
         """Hints: what members mean that the model calls strings."""

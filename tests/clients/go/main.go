@@ -13,6 +13,8 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/feature/ec2/imds"
 	"github.com/aws/aws-sdk-go-v2/service/applicationautoscaling"
 	scaling "github.com/aws/aws-sdk-go-v2/service/applicationautoscaling/types"
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
@@ -37,13 +39,17 @@ type life struct {
 func main() {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	defer cancel()
-	c, err := config.LoadDefaultConfig(ctx, config.WithBaseEndpoint(os.Getenv("ENDPOINT")))
+	// Credentials are what the environment says and nothing else: no file, and no metadata
+	// service of the host that the test runs on.
+	key := credentials.NewStaticCredentialsProvider(need("AWS_ACCESS_KEY_ID"), need("AWS_SECRET_ACCESS_KEY"), "")
+	c, err := config.LoadDefaultConfig(ctx, config.WithBaseEndpoint(need("ENDPOINT")), config.WithCredentialsProvider(key),
+		config.WithRegion(need("AWS_REGION")), config.WithEC2IMDSClientEnableState(imds.ClientDisabled))
 	if err != nil {
 		fmt.Println("FAIL:", err)
 		os.Exit(1)
 	}
 	l := &life{
-		name: os.Getenv("NAME"), account: os.Getenv("ACCOUNT"),
+		name: need("NAME"), account: need("ACCOUNT"),
 		ecs: ecs.NewFromConfig(c), logs: cloudwatchlogs.NewFromConfig(c), sts: sts.NewFromConfig(c), scaling: applicationautoscaling.NewFromConfig(c),
 		network: &types.NetworkConfiguration{AwsvpcConfiguration: &types.AwsVpcConfiguration{Subnets: []string{"subnet-12345678"}}},
 	}
@@ -65,6 +71,16 @@ func main() {
 		os.Exit(1)
 	}
 	fmt.Println("ok")
+}
+
+// need returns a variable of the environment that must be there.
+func need(name string) string {
+	v := os.Getenv(name)
+	if v == "" {
+		fmt.Println("FAIL: set", name)
+		os.Exit(2)
+	}
+	return v
 }
 
 // equal says what is not as it should be.

@@ -5,6 +5,9 @@ import * as ECS from "@aws-sdk/client-ecs";
 import * as Logs from "@aws-sdk/client-cloudwatch-logs";
 import * as STS from "@aws-sdk/client-sts";
 
+// Credentials are what the environment says and nothing else.
+for (const needed of ["NAME", "ENDPOINT", "ACCOUNT", "AWS_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"]) assert.ok(process.env[needed], `set ${needed}`);
+process.env.AWS_EC2_METADATA_DISABLED = "true";
 const { NAME: name, ENDPOINT: endpoint, ACCOUNT: account } = process.env;
 const ecs = new ECS.ECSClient({ endpoint });
 const logs = new Logs.CloudWatchLogsClient({ endpoint });

@@ -10,6 +10,9 @@ from botocore.config import Config
 from botocore.exceptions import ClientError, WaiterError
 
 NAME, ENDPOINT, ACCOUNT = os.environ["NAME"], os.environ["ENDPOINT"], os.environ["ACCOUNT"]
+for needed in ("AWS_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):  # and nothing else: no file, no metadata service
+    assert os.environ.get(needed), f"set {needed}"
+os.environ["AWS_EC2_METADATA_DISABLED"] = "true"
 NETWORK = {"awsvpcConfiguration": {"subnets": ["subnet-12345678"]}}
 QUICK = {"Delay": 1, "MaxAttempts": 240}
 config = Config(retries={"mode": "standard"})
@@ -69,11 +72,11 @@ def paginators():
 
 def errors():
     e = ecs.exceptions
-    err = raises(e.ClusterNotFoundException, "Cluster not found.", ecs.run_task, cluster=NAME + "-none", taskDefinition=NAME)
+    err = raises(e.ClusterNotFoundException, "Cluster not found.", ecs.run_task, cluster=NAME + "-none", taskDefinition=NAME, networkConfiguration=NETWORK)
     equal("status", err.response["ResponseMetadata"]["HTTPStatusCode"], 400)
     equal("request ID", len(err.response["ResponseMetadata"]["RequestId"]) > 30, True)
     raises(e.ClientException, "Unable to describe task definition.", ecs.describe_task_definition, taskDefinition=NAME + "-none")
-    raises(e.ClientException, "TaskDefinition not found", ecs.run_task, cluster=NAME, taskDefinition=NAME + "-none")
+    raises(e.ClientException, "TaskDefinition not found", ecs.run_task, cluster=NAME, taskDefinition=NAME + "-none", networkConfiguration=NETWORK)
     raises(e.InvalidParameterException, "", ecs.run_task, cluster=NAME, taskDefinition=NAME, count=11, networkConfiguration=NETWORK)
     raises(e.InvalidParameterException, "", ecs.stop_task, cluster=NAME, task="0123456789abcdef0123456789abcdef")
     raises(e.ClientException, "", register, family=NAME + " !", command=["exit"])
@@ -173,7 +176,7 @@ def events():
 
 def main():
     equal("account", sts.get_caller_identity()["Account"], ACCOUNT)
-    equal("status", ecs.create_cluster(clusterName=NAME)["cluster"]["status"], "ACTIVE")
+    equal("status", ecs.create_cluster(clusterName=NAME, capacityProviders=["FARGATE", "FARGATE_SPOT"])["cluster"]["status"], "ACTIVE")
     register(NAME, ["sleep", "1h"])
     failed = False
     for part in (paginators, errors, tags, tasks, services, events):
@@ -183,9 +186,9 @@ def main():
         except (ClientError, WaiterError, SystemExit, KeyError, IndexError) as err:  # The others are worth a look all the same.
             failed = True
             print(f"FAIL in {part.__name__}: {err!r}" if not isinstance(err, SystemExit) else f"{err} (in {part.__name__})", flush=True)
-    ecs.delete_cluster(cluster=NAME)
     if failed:
         sys.exit(1)
+    ecs.delete_cluster(cluster=NAME)
     print("ok")
 
 

@@ -2,6 +2,7 @@
 # plan, apply, a plan without a difference, a change, and destroy. TERRAFORM is the program,
 # PLUGINS the folder with its provider, PROVIDER 1 or 5, ENDPOINT the server.
 set -euo pipefail
+: "${NAME:?}" "${ENDPOINT:?}" "${ACCOUNT:?}" "${WORK:?}" "${AWS_REGION:?}" "${AWS_ACCESS_KEY_ID:?}" "${AWS_SECRET_ACCESS_KEY:?}"
 here=$(cd "$(dirname "$0")" && pwd)
 cp "$here/main.tf" "$here/provider-$PROVIDER.tf" "$WORK/"
 cd "$WORK"
