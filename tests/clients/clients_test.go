@@ -1,7 +1,7 @@
 //go:build clients
 
-// Package clients tries the built binary with AWS's own clients: the command line, the SDKs
-// and Terraform, none of which knows that it does not talk to AWS. tests/clients/install gets
+// Package clients tries the built binary with AWS's own clients, the command line and the SDKs,
+// and with Terraform and Ansible, none of which knows that it does not talk to AWS. tests/clients/install gets
 // them; one server answers all.
 package clients
 
@@ -185,4 +185,10 @@ func TestJavaScript(t *testing.T) {
 func TestTerraform(t *testing.T) {
 	terraform := installed(t, "terraform", "terraform")
 	client(t, "terraform", []string{"TERRAFORM=" + terraform, "PLUGINS=" + filepath.Dir(terraform), "PROVIDER=1"}, "terraform/life.sh")
+}
+
+// Ensure Ansible makes what is described, finds nothing to do in between, and takes it away.
+func TestAnsible(t *testing.T) {
+	installed(t, "ansible")
+	client(t, "ansible", []string{"PROGRAMS=" + programs}, "ansible/life.sh")
 }
