@@ -27,7 +27,6 @@ require (
 	github.com/blang/semver v3.5.1+incompatible // indirect
 	github.com/chzyer/readline v0.0.0-20161106042343-c914be64f07d // indirect
 	github.com/coreos/etcd v3.2.0-rc.1.0.20170908195435-80aa810309d4+incompatible // indirect
-	github.com/coreos/go-semver v0.2.0 // indirect
 	github.com/davecgh/go-spew v1.1.1 // indirect
 	github.com/dgrijalva/jwt-go v0.0.0-20160617170158-f0777076321a // indirect
 	github.com/dylanmei/iso8601 v0.1.0 // indirect
@@ -97,7 +96,6 @@ require (
 	github.com/satori/uuid v0.0.0-20160927100844-b061729afc07 // indirect
 	github.com/svanharmelen/jsonapi v0.0.0-20180618144545-0c0828c3f16d // indirect
 	github.com/terraform-providers/terraform-provider-openstack v1.15.0 // indirect
-	github.com/ugorji/go v0.0.0-20170107133203-ded73eae5db7 // indirect
 	github.com/ulikunitz/xz v0.5.4 // indirect
 	github.com/xanzy/ssh-agent v0.2.0 // indirect
 	github.com/xlab/treeprint v0.0.0-20161029104018-1d6e34225557 // indirect
@@ -119,4 +117,8 @@ require (
 	k8s.io/klog v0.1.0 // indirect
 )
 
-replace github.com/terraform-providers/terraform-provider-aws => github.com/hashicorp/terraform-provider-aws v1.60.0
+replace (
+	// What it does at its start does not work in a Go of today: see its package client.
+	github.com/coreos/etcd => ./etcd
+	github.com/terraform-providers/terraform-provider-aws => github.com/hashicorp/terraform-provider-aws v1.60.0
+)

@@ -43,10 +43,10 @@ step change
 tf apply $force -var count_of_tasks=2 >apply.txt || { cat apply.txt; fail "apply of a change"; }
 unchanged -var count_of_tasks=2
 step "a new revision"
-tf apply $force -var count_of_tasks=2 -var command=trap >apply.txt || { cat apply.txt; fail "apply of a new revision"; }
-unchanged -var count_of_tasks=2 -var command=trap
+tf apply $force -var count_of_tasks=2 -var setting=3 >apply.txt || { cat apply.txt; fail "apply of a new revision"; }
+unchanged -var count_of_tasks=2 -var setting=3
 step "what is there is read"
-tf refresh -var count_of_tasks=2 -var command=trap >refresh.txt || { cat refresh.txt; fail refresh; }
+tf refresh -var count_of_tasks=2 -var setting=3 >refresh.txt || { cat refresh.txt; fail refresh; }
 step destroy
 tf destroy $force >destroy.txt || { cat destroy.txt; fail destroy; }
 grep -q '4 destroyed' destroy.txt || { cat destroy.txt; fail "not 4 resources were destroyed"; }

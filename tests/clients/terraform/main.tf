@@ -7,8 +7,8 @@ variable "count_of_tasks" {
   default = "1"
 }
 
-variable "command" {
-  default = "sleep"
+variable "setting" {
+  default = "2"
 }
 
 data "aws_caller_identity" "me" {}
@@ -43,10 +43,10 @@ resource "aws_ecs_task_definition" "main" {
 
   container_definitions = <<J
 [{
-  "name": "main", "image": "berth/demo:latest", "command": ["${var.command}", "1h"], "stopTimeout": 2,
-  "environment": [{"name": "Z", "value": "1"}, {"name": "A", "value": "2"}],
+  "name": "main", "image": "berth/demo:latest", "command": ["sleep", "1h"],
+  "environment": [{"name": "Z", "value": "1"}, {"name": "A", "value": "${var.setting}"}],
   "portMappings": [{"containerPort": 8080}],
-  "healthCheck": {"command": ["CMD", "/demo", "exit", "0"], "interval": 5},
+  "healthCheck": {"command": ["CMD", "/demo", "exit", "0"], "interval": 5, "timeout": 5, "retries": 3},
   "logConfiguration": {"logDriver": "awslogs", "options": {
     "awslogs-group": "${aws_cloudwatch_log_group.main.name}", "awslogs-region": "${data.aws_region.here.name}", "awslogs-stream-prefix": "tf"}}
 }]
