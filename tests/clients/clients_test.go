@@ -153,7 +153,7 @@ func installed(t *testing.T, path ...string) string {
 func TestAWSCLI(t *testing.T) {
 	for name, program := range map[string]string{"cli": installed(t, "aws-cli", "aws"), "cli-debian": "/usr/bin/aws"} {
 		t.Run(name, func(t *testing.T) {
-			client(t, name, []string{"AWS=" + program, "PLUGIN=" + os.Getenv("SESSION_MANAGER_PLUGIN")}, "cli/life.sh")
+			client(t, name, []string{"AWS=" + program, "PLUGIN=" + installed(t, "plugin", "session-manager-plugin")}, "cli/life.sh")
 		})
 	}
 }

@@ -61,11 +61,9 @@ is "lines of the tail" "$(text logs tail "/$NAME" --since 1h --log-stream-names 
 is "events of the stream" "$(text logs get-log-events --log-group-name "/$NAME" --log-stream-name "$stream" --start-from-head --query 'length(events)')" 40
 is streams "$(text logs describe-log-streams --log-group-name "/$NAME" --query 'length(logStreams)')" 2
 
-if [ -n "${PLUGIN:-}" ]; then
-  step exec
-  has "what the command says" "$(PATH=$(dirname "$PLUGIN"):$PATH aws ecs execute-command --cluster "$NAME" --task "$long" --container main \
-    --interactive --command "/demo id" </dev/null)" uid
-fi
+step exec
+said=$(PATH=$(dirname "$PLUGIN"):$PATH aws ecs execute-command --cluster "$NAME" --task "$long" --container main --interactive --command "/demo id" </dev/null)
+has "what the command says" "$said" uid
 
 step stop
 is desired "$(text ecs stop-task --cluster "$NAME" --task "$long" --reason "enough" --query task.desiredStatus)" STOPPED

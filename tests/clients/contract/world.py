@@ -8,8 +8,6 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-ACCOUNT_DEFAULT = "210987654321"
-
 # What Berth is for: these operations must do what they are asked. All others must be refused
 # in the words of their own model.
 SUPPORTED = {
@@ -37,8 +35,6 @@ SUPPORTED = {
 HEAVY = {"StopTask", "StopServiceDeployment", "DeleteTaskSet", "DeleteService", "ExecuteCommand"}  # making what they need takes long
 SKIPPED = {("logs", "StartLiveTail")}  # answers with a stream that does not end; a test of its own
 
-CONTAINER = {"name": "main", "essential": True}
-
 
 class World:
     def __init__(self, args):
@@ -49,7 +45,8 @@ class World:
             session.client(name, endpoint_url=args.endpoint, config=config) for name in ("ecs", "logs", "application-autoscaling"))
         self.run = f"c{int(time.time())}"
         self.cluster, self.family, self.group = self.run, self.run, "/" + self.run
-        self.prefix = f"arn:aws:ecs:{args.region}:{args.key if args.key.isdigit() else ACCOUNT_DEFAULT}"
+        self.account = session.client("sts", endpoint_url=args.endpoint, config=config).get_caller_identity()["Account"]
+        self.prefix = f"arn:aws:ecs:{args.region}:{self.account}"
         self.cluster_arn = self.ecs.create_cluster(clusterName=self.cluster)["cluster"]["clusterArn"]
         self.definition = self.register()
         self.made = {}
@@ -219,8 +216,10 @@ class World:
             "PutClusterCapacityProviders": lambda: c | {"capacityProviders": ["FARGATE", "FARGATE_SPOT"], "defaultCapacityProviderStrategy": []},
             "DeleteCluster": lambda: {"cluster": self.ecs.create_cluster(clusterName=self.name("cluster"))["cluster"]["clusterName"]},
             "DescribeClusters": lambda: {"clusters": [self.cluster]},
-            "RegisterTaskDefinition": lambda: {"family": self.family + "-r", "networkMode": "awsvpc", "requiresCompatibilities": ["FARGATE"],
-                                               "cpu": "256", "memory": "512", "containerDefinitions": [{"name": "main", "image": self.args.image}]},
+            "RegisterTaskDefinition": lambda: {
+                "family": self.family + "-r", "networkMode": "awsvpc", "requiresCompatibilities": ["FARGATE"], "cpu": "256", "memory": "512",
+                "executionRoleArn": "arn:aws:iam::123456789012:role/e", "volumes": [{"name": "v"}],
+                "containerDefinitions": [{"name": "main", "image": self.args.image}, {"name": "other", "image": self.args.image}]},
             "DeregisterTaskDefinition": lambda: {"taskDefinition": self.register(self.family + "-d")},
             "DeleteTaskDefinitions": lambda: {"taskDefinitions": [self.ecs.deregister_task_definition(
                 taskDefinition=self.register(self.family + "-d"))["taskDefinition"]["taskDefinitionArn"]]},
@@ -258,7 +257,7 @@ class World:
         }
         g = lambda: {"logGroupName": self.log_group()}
         s = lambda: g() | {"logStreamName": "s"}
-        arn = lambda: f"arn:aws:logs:{self.args.region}:{self.prefix.split(':')[-1]}:log-group:{self.log_group()}"
+        arn = lambda: f"arn:aws:logs:{self.args.region}:{self.account}:log-group:{self.log_group()}"
         logs = {
             "CreateLogGroup": lambda: {"logGroupName": "/" + self.name("group")},
             "DeleteLogGroup": lambda: {"logGroupName": self.new_group()},
@@ -290,7 +289,7 @@ class World:
             "ListTagsForResource": lambda: {"ResourceARN": self.target_arn()},
         }
         sts = {
-            "AssumeRole": lambda: {"RoleArn": f"arn:aws:iam::{self.prefix.split(':')[-1]}:role/task", "RoleSessionName": "contract"},
+            "AssumeRole": lambda: {"RoleArn": f"arn:aws:iam::{self.account}:role/task", "RoleSessionName": "contract"},
             "GetAccessKeyInfo": lambda: {"AccessKeyId": "AKIAIOSFODNN7EXAMPLE"},
         }
         make = {"ecs": ecs, "logs": logs, "application-autoscaling": scaling, "sts": sts}.get(service, {}).get(operation)
@@ -330,7 +329,9 @@ class World:
             "HealthCheck": {"command": ["CMD", "true"]}, "RuntimePlatform": {"operatingSystemFamily": "LINUX"},
             "AwsVpcConfiguration": {"subnets": ["subnet-12345678"]}, "CapacityProviderStrategyItem": {"capacityProvider": "FARGATE", "weight": 1},
             "EphemeralStorage": {"sizeInGiB": 21}, "DeploymentCircuitBreaker": {"enable": True, "rollback": False},
-            "EnvironmentFile": {"value": "arn:aws:s3:::b/f.env", "type": "s3"}, "Secret": {"name": "S", "valueFrom": "s"},
+            "ContainerDependency": {"containerName": "other", "condition": "START"},
+            "EFSVolumeConfiguration": {"fileSystemId": "fs-12345678"},
+            "EnvironmentFile": {"value": "arn:aws:s3:::bucket/f.env", "type": "s3"}, "Secret": {"name": "S", "valueFrom": "s"},
             "Ulimit": {"name": "nofile", "softLimit": 1024, "hardLimit": 2048}, "Tmpfs": {"containerPath": "/t", "size": 16},
             "LogConfiguration": {"logDriver": "awslogs", "options": {"awslogs-group": self.group, "awslogs-region": self.args.region,
                                                                     "awslogs-stream-prefix": "p"}},
@@ -354,10 +355,15 @@ class World:
             "accountIdentifiers[]": "123456789012", "RegisterTaskDefinition:cpu": "256", "RegisterTaskDefinition:memory": "512",
             "networkMode": "awsvpc", "requiresCompatibilities[]": "FARGATE", "sourcePath": None, "serviceNamespace": "ecs",
             "expiresInMinutes": 60, "hostPort": 80, "containerPort": 80, "desiredCount": 0, "timeoutSeconds": 30, "startedBy": "contract",
-            "ServiceNamespace": "ecs", "ScalableDimension": "ecs:service:DesiredCount", "principalArn": "arn:aws:iam::123456789012:root",
+            "ServiceNamespace": "ecs", "ScalableDimension": "ecs:service:DesiredCount", "principalArn": f"arn:aws:iam::{self.account}:root",
             "MetricAggregationType": "Average", "PredefinedMetricType": "ECSServiceAverageCPUUtilization", "kmsKeyId": None,
             "Schedule": "rate(1 day)", "Timezone": "UTC", "Policy": "{}", "ExternalId": "id", "SerialNumber": "arn:aws:iam::123456789012:mfa/m",
-            "TokenCode": "123456",
+            "TokenCode": "123456", "RegisterTaskDefinition:containerDefinitions[].memory": 64, "memoryReservation": 64, "stopTimeout": 30,
+            "startTimeout": 30, "interval": 5, "timeout": 5, "fileSystemId": "fs-12345678", "sourceVolume": "v", "sourceContainer": "other",
+            "environmentFiles[].value": "arn:aws:s3:::bucket/f.env", "EnvironmentFile.value": "arn:aws:s3:::bucket/f.env",
+            "ContainerDependency.containerName": "other", "condition": "START", "logDriver": "awslogs", "softLimit": 1024, "hardLimit": 4096,
+            "containerPath": "/c", "namespace": "net.core.somaxconn", "SystemControl.value": "1024", "capacityProviderStrategy[].base": 0,
+            "ClusterSetting.value": "enabled", "mountOptions[]": "rw", "add[]": "SYS_PTRACE", "drop[]": "ALL", "protocol": "tcp", "appProtocol": "http",
         }
 
 
