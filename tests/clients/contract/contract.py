@@ -207,6 +207,7 @@ def run(service, operations, w, report):
         for case in cases(service, operation, w):
             if case.kind != "least" and not supported and case.kind != "whole":
                 continue
+            w.rename(operation, case)
             began = time.monotonic()
             try:
                 answer = service.send(operation, case.request)

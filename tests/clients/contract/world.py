@@ -33,6 +33,7 @@ SUPPORTED = {
     },
 }
 HEAVY = {"StopTask", "StopServiceDeployment", "DeleteTaskSet", "DeleteService", "ExecuteCommand"}  # making what they need takes long
+NAMES = {"CreateCluster": "clusterName", "CreateService": "serviceName", "CreateLogGroup": "logGroupName", "CreateLogStream": "logStreamName"}
 SKIPPED = {("logs", "StartLiveTail")}  # answers with a stream that does not end; a test of its own
 
 
@@ -173,6 +174,12 @@ class World:
 
     def wants(self, service, operation):
         return (service.name, operation) not in SKIPPED
+
+    def rename(self, operation, case):
+        """Gives what a request makes a name of its own: of what is there already, the rest may not be looked at."""
+        name = NAMES.get(operation)
+        if name in case.request and case.path != name and isinstance(case.request[name], str):
+            case.request[name] = ("/" if name == "logGroupName" else "") + self.name(operation)
 
     def clean(self, service, operation, answer):
         """Ends what a request began, so that the next ones have the machine."""
