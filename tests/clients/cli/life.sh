@@ -62,8 +62,9 @@ is "events of the stream" "$(text logs get-log-events --log-group-name "/$NAME" 
 is streams "$(text logs describe-log-streams --log-group-name "/$NAME" --query 'length(logStreams)')" 2
 
 step exec
-said=$(PATH=$(dirname "$PLUGIN"):$PATH aws ecs execute-command --cluster "$NAME" --task "$long" --container main --interactive --command "/demo id" </dev/null)
-has "what the command says" "$said" uid
+# The plugin wants a terminal.
+command="'$AWS' --endpoint-url '$ENDPOINT' ecs execute-command --cluster '$NAME' --task '$long' --container main --interactive --command '/demo id'"
+has "what the command says" "$(PATH=$(dirname "$PLUGIN"):$PATH script -qec "$command" /dev/null </dev/null)" CapEff
 
 step stop
 is desired "$(text ecs stop-task --cluster "$NAME" --task "$long" --reason "enough" --query task.desiredStatus)" STOPPED
