@@ -13,13 +13,14 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 )
 
 const (
 	region  = "us-east-1"
-	account = "123456789012" // an access key of this form is an account of its own on an open server
+	account = "123456789012"
 	patient = 12 * time.Minute
 )
 
@@ -27,6 +28,9 @@ var (
 	berth    = at("BERTH_BIN", "../../bin/berth")
 	programs = at("BERTH_CLIENTS", "../../bin/clients") // where install put the clients
 	endpoint string
+
+	// The admin's of the server, made by it for this run.
+	accessKey, secretKey string
 )
 
 // at returns the absolute path in a variable, or the one given.
@@ -53,7 +57,8 @@ func run(m *testing.M) int {
 		return 1
 	}
 	if endpoint = os.Getenv("BERTH_ENDPOINT"); endpoint != "" {
-		return m.Run() // a server of the tester's own
+		accessKey, secretKey = account, "any" // an open server of the tester's own
+		return m.Run()
 	}
 	dir, err := os.MkdirTemp("", "berth-clients-")
 	if err != nil {
@@ -95,7 +100,8 @@ func start(dir string) (*exec.Cmd, error) {
 	}
 	defer out.Close()
 	// Tasks that wait for CPUs would make every client wait; what they do needs next to none.
-	cmd := exec.Command(berth, "server", "--state-dir", dir, "--listen", addr, "--vcpu", "16", "--memory", "16GiB", "--cpu-policy", "none")
+	cmd := exec.Command(berth, "server", "--state-dir", dir, "--listen", addr,
+		"--auth", "--account", account, "--vcpu", "16", "--memory", "16GiB", "--cpu-policy", "none")
 	cmd.Stdout, cmd.Stderr = out, out
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("no server to test (make build): %w", err)
@@ -106,7 +112,7 @@ func start(dir string) (*exec.Cmd, error) {
 		if err == nil {
 			resp.Body.Close()
 			if resp.StatusCode == http.StatusOK {
-				return cmd, nil
+				return cmd, readKeys(filepath.Join(dir, "admin.credentials"))
 			}
 		}
 		if time.Now().After(deadline) {
@@ -115,6 +121,26 @@ func start(dir string) (*exec.Cmd, error) {
 			return nil, fmt.Errorf("the server is not healthy: %v\n%s", err, log)
 		}
 	}
+}
+
+// readKeys reads the access key that a server with --auth makes for its first admin.
+func readKeys(file string) error {
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	for line := range strings.Lines(string(b)) {
+		switch name, value, _ := strings.Cut(strings.TrimSpace(line), " = "); name {
+		case "aws_access_key_id":
+			accessKey = value
+		case "aws_secret_access_key":
+			secretKey = value
+		}
+	}
+	if accessKey == "" || secretKey == "" {
+		return fmt.Errorf("%s has no access key", file)
+	}
+	return nil
 }
 
 // client runs a program that is one client's test, and fails with all that it says.
@@ -127,7 +153,7 @@ func client(t *testing.T, name string, more []string, program string, args ...st
 	cmd.Env = append([]string{
 		"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir(), "LANG=C.UTF-8",
 		"NAME=" + name, "ENDPOINT=" + endpoint, "ACCOUNT=" + account, "WORK=" + t.TempDir(),
-		"AWS_REGION=" + region, "AWS_DEFAULT_REGION=" + region, "AWS_ACCESS_KEY_ID=" + account, "AWS_SECRET_ACCESS_KEY=secret",
+		"AWS_REGION=" + region, "AWS_DEFAULT_REGION=" + region, "AWS_ACCESS_KEY_ID=" + accessKey, "AWS_SECRET_ACCESS_KEY=" + secretKey,
 		"AWS_EC2_METADATA_DISABLED=true",
 	}, more...)
 	cmd.WaitDelay = 5 * time.Second

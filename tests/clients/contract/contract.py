@@ -18,6 +18,7 @@ import collections
 import copy
 import fnmatch
 import json
+import os
 import pathlib
 import sys
 import time
@@ -256,8 +257,8 @@ def main():
     p = argparse.ArgumentParser()
     p.add_argument("--endpoint", required=True)
     p.add_argument("--region", default="us-east-1")
-    p.add_argument("--key", default="210987654321")
-    p.add_argument("--secret", default="secret")
+    p.add_argument("--key", default=os.environ.get("AWS_ACCESS_KEY_ID", "210987654321"))
+    p.add_argument("--secret", default=os.environ.get("AWS_SECRET_ACCESS_KEY", "secret"))
     p.add_argument("--only", default="*")
     p.add_argument("--services", default="ecs,logs,sts,application-autoscaling")
     p.add_argument("--image", default="berth/demo:latest")

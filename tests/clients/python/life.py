@@ -92,6 +92,17 @@ def errors():
         equal("why", err.last_response["failures"][0]["reason"], "MISSING")
 
 
+def strangers():
+    """Whose signature is wrong, and who is not known, can do nothing."""
+    key, secret = os.environ["AWS_ACCESS_KEY_ID"], os.environ["AWS_SECRET_ACCESS_KEY"]
+    if not key.startswith("AKIA"):
+        return  # an open server believes everybody
+    for given, code in (((key, secret + "x"), "InvalidSignatureException"), (("AKIAIOSFODNN7EXAMPLE", secret), "UnrecognizedClientException")):
+        stranger = boto3.client("ecs", endpoint_url=ENDPOINT, config=config, aws_access_key_id=given[0], aws_secret_access_key=given[1])
+        err = raises(ClientError, code, stranger.list_clusters)
+        equal("request ID", len(err.response["ResponseMetadata"]["RequestId"]) > 30, True)
+
+
 def tokens():
     run = dict(cluster=NAME, taskDefinition=NAME, launchType="FARGATE", networkConfiguration=NETWORK, clientToken=NAME)
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
@@ -179,7 +190,7 @@ def main():
     equal("status", ecs.create_cluster(clusterName=NAME, capacityProviders=["FARGATE", "FARGATE_SPOT"])["cluster"]["status"], "ACTIVE")
     register(NAME, ["sleep", "1h"])
     failed = False
-    for part in (paginators, errors, tags, tasks, services, events):
+    for part in (strangers, paginators, errors, tags, tasks, services, events):
         step(part.__name__)
         try:
             part()
