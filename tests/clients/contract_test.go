@@ -13,7 +13,7 @@ import (
 var update = flag.Bool("update", false, "write the contract test's table into docs/compatibility.md")
 
 const (
-	docs  = "../../docs/compatibility.md"
+	docs  = "../../docs/clients.md"
 	begin = "<!-- contract: begin -->\n"
 	end   = "<!-- contract: end -->"
 )
