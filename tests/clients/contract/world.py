@@ -46,9 +46,8 @@ class World:
             session.client(name, endpoint_url=args.endpoint, config=config) for name in ("ecs", "logs", "application-autoscaling"))
         self.run = f"c{int(time.time())}"
         self.cluster, self.family, self.group = self.run, self.run, "/" + self.run
-        self.account = session.client("sts", endpoint_url=args.endpoint, config=config).get_caller_identity()["Account"]
-        self.prefix = f"arn:aws:ecs:{args.region}:{self.account}"
         self.cluster_arn = self.ecs.create_cluster(clusterName=self.cluster)["cluster"]["clusterArn"]
+        self.prefix, self.account = self.cluster_arn.rsplit(":", 1)[0], self.cluster_arn.split(":")[4]
         self.definition = self.register()
         self.made = {}
         self.hints, self.needs = self.values(), self.companions()
