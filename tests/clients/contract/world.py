@@ -6,7 +6,7 @@ import time
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, WaiterError
 
 # What Berth is for: these operations must do what they are asked. All others must be refused
 # in the words of their own model.
@@ -189,6 +189,8 @@ class World:
                 self.ecs.stop_task(cluster=self.cluster, task=t["taskArn"])
         elif operation == "CreateService":
             self.ecs.delete_service(cluster=self.cluster, service=answer.parsed["service"]["serviceArn"], force=True)
+        elif operation == "CreateTaskSet":  # a service has five at most
+            self.ecs.delete_task_set(cluster=self.cluster, service=self.external(), taskSet=answer.parsed["taskSet"]["taskSetArn"], force=True)
 
     def close(self):
         for service in self.paged("list_services", "serviceArns"):
@@ -205,7 +207,7 @@ class World:
     def try_to(self, do):
         try:
             do()
-        except ClientError as err:
+        except Exception as err:  # an answer that cannot be read, too
             print("note: when cleaning up:", err)
 
     def whole(self, operation, least):
@@ -304,19 +306,21 @@ class World:
     def retried(self, make):
         try:
             return make()
-        except (ClientError, RuntimeError) as err:
+        except (ClientError, WaiterError, RuntimeError) as err:
             print(f"note: {err}")
             return {}
 
     def going(self):
-        """A deployment that is going on."""
-        name = self.service(desiredCount=1)
+        """A deployment that is going on, after one that has succeeded."""
+        name = self.service()
+        self.ecs.get_waiter("services_stable").wait(cluster=self.cluster, services=[name], WaiterConfig={"Delay": 1, "MaxAttempts": 60})
+        self.ecs.update_service(cluster=self.cluster, service=name, desiredCount=1, forceNewDeployment=True)
         for _ in range(50):
-            found = self.ecs.list_service_deployments(cluster=self.cluster, service=name)["serviceDeployments"]
+            found = self.ecs.list_service_deployments(cluster=self.cluster, service=name, status=["PENDING", "IN_PROGRESS"])["serviceDeployments"]
             if found:
                 return found[0]["serviceDeploymentArn"]
             time.sleep(0.2)
-        raise RuntimeError("a service without a deployment")
+        raise RuntimeError("a service without a deployment that goes on")
 
     def disposable(self):
         name = self.service()
