@@ -298,7 +298,7 @@ class World:
         }
         sts = {
             "AssumeRole": lambda: {"RoleArn": f"arn:aws:iam::{self.account}:role/task", "RoleSessionName": "contract"},
-            "GetAccessKeyInfo": lambda: {"AccessKeyId": "AKIAIOSFODNN7EXAMPLE"},
+            "GetAccessKeyInfo": lambda: {"AccessKeyId": self.args.key},
         }
         make = {"ecs": ecs, "logs": logs, "application-autoscaling": scaling, "sts": sts}.get(service, {}).get(operation)
         return make and (lambda: self.retried(make))
@@ -365,6 +365,7 @@ class World:
             "accountIdentifiers[]": "123456789012", "RegisterTaskDefinition:cpu": "256", "RegisterTaskDefinition:memory": "512",
             "networkMode": "awsvpc", "requiresCompatibilities[]": "FARGATE", "sourcePath": None, "serviceNamespace": "ecs",
             "expiresInMinutes": 60, "hostPort": 80, "containerPort": 80, "desiredCount": 0, "timeoutSeconds": 30, "startedBy": "contract",
+            "ResourceARN": f"arn:aws:application-autoscaling:{self.args.region}:{self.account}:scalable-target/0123456789abcdef",
             "ServiceNamespace": "ecs", "ScalableDimension": "ecs:service:DesiredCount", "principalArn": f"arn:aws:iam::{self.account}:root",
             "MetricAggregationType": "Average", "PredefinedMetricType": "ECSServiceAverageCPUUtilization", "kmsKeyId": None,
             "Schedule": "rate(1 day)", "Timezone": "UTC", "Policy": "{}", "ExternalId": "id", "SerialNumber": "arn:aws:iam::123456789012:mfa/m",
