@@ -47,7 +47,7 @@ check-root:
 	@[ "$$(id -u)" = 0 ] || { echo "Berth makes namespaces, mounts and cgroups: run this as root (sudo env PATH=\"\$$PATH\" make $(MAKECMDGOALS))" >&2; exit 1; }
 
 .PHONY: test
-test: check-root build test-unit test-e2e test-cgroup2 ## every test, the real-containerd ones included
+test: check-root build test-unit test-e2e test-clients test-cgroup2 ## every test, the real-containerd ones included
 
 .PHONY: test-unit
 test-unit: check-go ## what needs no root: units, properties, simulation, house rules
@@ -59,6 +59,17 @@ test-e2e: check-root build ## real containerd, the built binary, kill -9
 	go vet -tags $(TAGS),e2e ./...
 	for module in tests/otel tests/sdk; do (cd $$module && go vet ./...); done
 	go test -tags $(TAGS),e2e -count=1 -timeout 20m -p 1 $$(grep -rl --include='*_test.go' '^//go:build e2e' . | xargs -n 1 dirname | sort -u)
+
+.PHONY: test-clients
+test-clients: check-root build ## AWS's own clients: command line, SDKs, Terraform, and all that the service models allow
+	tests/clients/install bin/clients
+	cd tests/clients/go && go vet ./...
+	go vet -tags $(TAGS),clients ./tests/clients
+	go test -tags $(TAGS),clients -count=1 -timeout 15m ./tests/clients
+
+.PHONY: test-terraform
+test-terraform: check-root build ## a Terraform or OpenTofu of your own: TERRAFORM=program PLUGINS=folder of its provider for AWS
+	go test -tags $(TAGS),clients,terraform -count=1 -timeout 15m -run TestTerraformToday -v ./tests/clients -terraform "$(abspath $(TERRAFORM))" -plugins "$(abspath $(PLUGINS))"
 
 .PHONY: test-cgroup2
 test-cgroup2: check-root build ## the isolation suite on cgroup v2, in a small guest

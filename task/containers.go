@@ -370,7 +370,13 @@ func validateResources(at string, c ContainerDefinition) error {
 		}
 		return fault.At(at, "Tasks using the Fargate launch type do not support %s resource requirements", r.Type)
 	}
+	if r := c.RepositoryCredentials; r != nil && r.CredentialsParameter == "" {
+		return fault.At(at+"repositoryCredentials.credentialsParameter", "should not be null or empty.")
+	}
 	if f := c.FirelensConfiguration; f != nil {
+		if f.Type == "" {
+			return fault.At(at+"firelensConfiguration.type", "must be one of fluentd, fluentbit")
+		}
 		return oneOf(at+"firelensConfiguration.type", f.Type, "fluentd", "fluentbit")
 	}
 	return nil

@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"berth/fault"
 )
@@ -154,8 +155,13 @@ func (d Definition) validateRest() error {
 	if d.IPCMode != "" {
 		return unsupportedByFargate("ipcMode", "ipcMode")
 	}
-	if p := d.ProxyConfiguration; p != nil && d.container(p.ContainerName) == nil {
-		return fault.At("proxyConfiguration.containerName", "no container is called %q", p.ContainerName)
+	if p := d.ProxyConfiguration; p != nil {
+		if d.container(p.ContainerName) == nil {
+			return fault.At("proxyConfiguration.containerName", "no container is called %q", p.ContainerName)
+		}
+		if err := oneOf("proxyConfiguration.type", p.Type, "APPMESH"); err != nil {
+			return err
+		}
 	}
 	if len(d.InferenceAccelerators) > 0 {
 		return fault.At("inferenceAccelerators", "Unsupported field 'inferenceAccelerators'")
@@ -204,6 +210,17 @@ func (d Definition) container(name string) *ContainerDefinition {
 	return nil
 }
 
+// tagPattern is what keys and values of tags are made of (ECS API, Tag).
+var tagPattern = regexp.MustCompile(`^[\p{L}\p{Z}\p{N}_.:/=+\-@]*$`)
+
+const tagCharacters = "a tag has letters, numbers, spaces and _ . : / = + - @ only"
+
+// ValidTagKey reports whether s can be the key of a tag.
+func ValidTagKey(s string) bool {
+	n := utf8.RuneCountInString(s)
+	return n >= 1 && n <= maxTagKey && tagPattern.MatchString(s)
+}
+
 // ValidateTags reports what is wrong with a resource's tags (ECS API, Tag).
 func ValidateTags(tags []Tag) error {
 	if len(tags) > maxTags {
@@ -213,10 +230,14 @@ func ValidateTags(tags []Tag) error {
 	for i, t := range tags {
 		at := fmt.Sprintf("tags[%d].", i)
 		switch {
-		case t.Key == "" || len(t.Key) > maxTagKey:
+		case t.Key == "" || utf8.RuneCountInString(t.Key) > maxTagKey:
 			return fault.At(at+"key", "a tag's key has 1 to %d characters", maxTagKey)
-		case len(t.Value) > maxTagValue:
+		case utf8.RuneCountInString(t.Value) > maxTagValue:
 			return fault.At(at+"value", "a tag's value has at most %d characters", maxTagValue)
+		case !tagPattern.MatchString(t.Key):
+			return fault.At(at+"key", tagCharacters)
+		case !tagPattern.MatchString(t.Value):
+			return fault.At(at+"value", tagCharacters)
 		case strings.HasPrefix(strings.ToLower(t.Key), "aws:"):
 			return fault.At(at+"key", "the prefix aws: is reserved")
 		case seen[t.Key]:

@@ -52,6 +52,12 @@ func (d Definition) validateVolumes() error {
 		if err := v.EFS.validate(at + ".efsVolumeConfiguration."); err != nil {
 			return err
 		}
+		if v.S3Files != nil && v.S3Files.FileSystemARN == "" {
+			return fault.At(at+".s3filesVolumeConfiguration.fileSystemArn", "should not be null or empty.")
+		}
+		if err := v.FSxWindows.validate(at + ".fsxWindowsFileServerVolumeConfiguration."); err != nil {
+			return err
+		}
 	}
 	for i, c := range d.ContainerDefinitions {
 		at := fmt.Sprintf("containerDefinitions[%d].", i)
@@ -72,6 +78,26 @@ func (d Definition) validateVolumes() error {
 		if err := validatePaths(at, c); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// validate reports which member is missing of those that the ECS API requires.
+func (v *FSxWindowsVolume) validate(at string) error {
+	const text = "should not be null or empty."
+	switch {
+	case v == nil:
+		return nil
+	case v.FileSystemID == "":
+		return fault.At(at+"fileSystemId", text)
+	case v.RootDirectory == "":
+		return fault.At(at+"rootDirectory", text)
+	case v.Authorization == nil:
+		return fault.At(at+"authorizationConfig", text)
+	case v.Authorization.CredentialsParameter == "":
+		return fault.At(at+"authorizationConfig.credentialsParameter", text)
+	case v.Authorization.Domain == "":
+		return fault.At(at+"authorizationConfig.domain", text)
 	}
 	return nil
 }

@@ -40,7 +40,7 @@ type threshold struct {
 
 // deploymentAlarms is DeploymentAlarms.
 type deploymentAlarms struct {
-	Names    []string `json:"alarmNames"`
+	Names    []string `json:"alarmNames" required:"true"`
 	Enable   *bool    `json:"enable" required:"true"`
 	Rollback *bool    `json:"rollback" required:"true"`
 }
@@ -166,9 +166,35 @@ type serviceConnect struct {
 	Enabled   *bool                   `json:"enabled" required:"true"`
 	Namespace string                  `json:"namespace,omitempty"`
 	Services  []serviceConnectService `json:"services,omitempty"`
-	Log       json.RawMessage         `json:"logConfiguration,omitempty"`
+	Log       *connectLog             `json:"logConfiguration,omitempty"`
 	AccessLog json.RawMessage         `json:"accessLogConfiguration,omitempty"`
-	Container json.RawMessage         `json:"containerConfiguration,omitempty"`
+	Container json.RawMessage         `json:"containerConfigurations,omitempty"`
+}
+
+// connectLog is LogConfiguration.
+type connectLog struct {
+	Driver  string             `json:"logDriver" required:"true" enum:"json-file,syslog,journald,gelf,fluentd,awslogs,splunk,awsfirelens"`
+	Options map[string]string  `json:"options,omitempty"`
+	Secrets []connectLogSecret `json:"secretOptions,omitempty"`
+}
+
+// connectLogSecret is Secret.
+type connectLogSecret struct {
+	Name string `json:"name" required:"true"`
+	From string `json:"valueFrom" required:"true"`
+}
+
+// raw returns what is kept of l, which may be nil: nobody writes such a log here, and the
+// service shows it as it was given.
+func (l *connectLog) raw() json.RawMessage {
+	if l == nil {
+		return nil
+	}
+	b, err := json.Marshal(l)
+	if err != nil { // It is made of strings.
+		return nil
+	}
+	return b
 }
 
 // serviceConnectService is ServiceConnectService.
@@ -199,7 +225,7 @@ func (c *serviceConnect) honoured() error {
 		return wire.Errorf(unsupported, text, "accessLogConfiguration")
 	}
 	if c.Container != nil {
-		return wire.Errorf(unsupported, text, "containerConfiguration")
+		return wire.Errorf(unsupported, text, "containerConfigurations")
 	}
 	for _, s := range c.Services {
 		switch {
@@ -224,7 +250,7 @@ func (c *serviceConnect) wish(namespace string) *service.Connect {
 	if c == nil {
 		return nil
 	}
-	out := &service.Connect{Enabled: *c.Enabled, Namespace: c.Namespace, Log: c.Log}
+	out := &service.Connect{Enabled: *c.Enabled, Namespace: c.Namespace, Log: c.Log.raw()}
 	if out.Namespace == "" && out.Enabled {
 		out.Namespace = namespace
 	}

@@ -111,8 +111,8 @@ func (s *server) untagResource(ctx context.Context, c wire.Call, in *untagResour
 		return nil, err
 	}
 	for _, key := range in.Keys {
-		if key == "" || len([]rune(key)) > 128 {
-			return nil, wire.Errorf(invalid, "A tag's key has 1 to 128 characters.")
+		if !task.ValidTagKey(key) {
+			return nil, wire.Errorf(invalid, "A tag's key has 1 to 128 letters, numbers, spaces and _ . : / = + - @.")
 		}
 		if strings.HasPrefix(strings.ToLower(key), "aws:") {
 			return nil, wire.Errorf(invalid, "Tags with the prefix aws: cannot be taken away.")

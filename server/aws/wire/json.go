@@ -25,7 +25,7 @@ func (x *exchange) find() (operation string, form url.Values, err error) {
 		return name, nil, nil
 	}
 	form = x.r.URL.Query()
-	if strings.HasPrefix(x.r.Header.Get("Content-Type"), "application/x-www-form-urlencoded") {
+	if isForm(x.r) {
 		more, err := url.ParseQuery(string(x.body))
 		if err != nil {
 			return "", nil, Errorf("MalformedQueryString", "The body is not a form: %s", err)
@@ -41,6 +41,11 @@ func (x *exchange) find() (operation string, form url.Values, err error) {
 		return "", nil, Errorf("NoSuchVersion", "Berth has no service with the version %.40q", form.Get("Version"))
 	}
 	return form.Get("Action"), form, nil
+}
+
+// isForm reports whether r is one of the clients' of Query services, which read XML only.
+func isForm(r *http.Request) bool {
+	return strings.HasPrefix(r.Header.Get("Content-Type"), "application/x-www-form-urlencoded")
 }
 
 // read reads the input of the operation into in.
@@ -87,7 +92,7 @@ func (x *exchange) write(out any) error {
 
 // writeError writes an error.
 func (x *exchange) writeError(e *Error) {
-	if x.service != nil && x.service.Protocol != JSON {
+	if x.service == nil && isForm(x.r) || x.service != nil && x.service.Protocol != JSON {
 		x.writeXMLError(e)
 		return
 	}

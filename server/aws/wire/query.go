@@ -239,7 +239,7 @@ type xmlError struct {
 
 func (x *exchange) writeXMLError(e *Error) {
 	var v any
-	if x.service.Protocol == EC2 {
+	if x.service != nil && x.service.Protocol == EC2 {
 		v = struct {
 			XMLName xml.Name   `xml:"Response"`
 			Errors  []xmlError `xml:"Errors>Error"`
@@ -250,12 +250,16 @@ func (x *exchange) writeXMLError(e *Error) {
 		if e.Status >= http.StatusInternalServerError {
 			who = "Receiver"
 		}
+		var space string
+		if x.service != nil {
+			space = x.service.xmlns()
+		}
 		v = struct {
 			XMLName xml.Name `xml:"ErrorResponse"`
-			Space   string   `xml:"xmlns,attr"`
+			Space   string   `xml:"xmlns,attr,omitempty"`
 			Error   xmlError `xml:"Error"`
 			ID      string   `xml:"RequestId"`
-		}{Space: x.service.xmlns(), Error: xmlError{who, e.Code, e.Message}, ID: x.call.RequestID}
+		}{Space: space, Error: xmlError{who, e.Code, e.Message}, ID: x.call.RequestID}
 	}
 	body, err := xml.Marshal(v)
 	if err != nil { // Its texts are strings.

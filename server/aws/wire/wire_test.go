@@ -212,6 +212,7 @@ func TestXML(t *testing.T) {
 			`<DescribeSeaResponse xmlns="http://ec2.amazonaws.com/doc/2016-11-15/"><requestId>request-1</requestId><boatSet><item><name>n=x|y</name>`},
 		{"Action=DescribeSea&Version=2016-11-15&DryRun=perhaps", `<Response><Errors><Error><Code>InvalidParameterValue</Code><Message>DryRun must be true or false, not &#34;perhaps&#34;</Message></Error></Errors><RequestID>request-1</RequestID></Response>`},
 		{"Action=DescribeSea&Version=2016-11-15&Colour=red", `<Code>UnknownParameter</Code>`},
+		{"Action=Sail&Version=1999-01-01", `<ErrorResponse><Error><Type>Sender</Type><Code>NoSuchVersion</Code>`},
 		{"Action=Sail&Version=2011-06-15", `<ErrorResponse xmlns="https://tide.amazonaws.com/doc/2011-06-15/"><Error><Type>Sender</Type><Code>InvalidAction</Code>`},
 	} {
 		_, body, _ := send(t, h, form, c.body)
