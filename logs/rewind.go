@@ -77,7 +77,7 @@ func (r *reader) tail(ctx context.Context, s *source) (marks []mark, end positio
 		if n == s.at.segment {
 			floor = s.at.offset
 		}
-		size, err := backward(segmentPath(s.dir, n), floor, func(offset int64, rec record) bool {
+		size, err := backward(segmentPath(s.dir, n), floor, -1, func(offset int64, rec record) bool {
 			if rec.time.Before(r.q.Since) || len(marks) >= r.q.Tail || ctx.Err() != nil {
 				return false
 			}
@@ -106,9 +106,10 @@ func (r *reader) tail(ctx context.Context, s *source) (marks []mark, end positio
 	return marks, end, nil
 }
 
-// backward calls f for the records of a segment that begin at floor or later,
-// last first, until f returns false. It returns where the last whole record ends.
-func backward(path string, floor int64, f func(offset int64, r record) bool) (size int64, err error) {
+// backward calls f for the records of a segment that begin at floor or later and
+// end at ceiling or before, last first, until f returns false. A negative ceiling
+// is the end of the file. It returns where the last whole record ends.
+func backward(path string, floor, ceiling int64, f func(offset int64, r record) bool) (size int64, err error) {
 	file, err := os.Open(path)
 	if err != nil {
 		return 0, err
@@ -121,6 +122,9 @@ func backward(path string, floor int64, f func(offset int64, r record) bool) (si
 	const chunk = 64 << 10
 	var buf []byte // [from, …) of the file, ends with a newline once size is known
 	from := info.Size()
+	if ceiling >= 0 {
+		from = min(from, ceiling)
+	}
 	size = -1
 	for from > floor {
 		step := min(chunk, from-floor)

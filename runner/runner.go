@@ -86,7 +86,7 @@ type Puller interface {
 }
 
 // Config is what New needs. All fields are required but SpotRate, Latency,
-// Environment and Drain.
+// Environment, OpenLogs and Drain.
 type Config struct {
 	Store      Store
 	Images     Puller
@@ -107,6 +107,11 @@ type Config struct {
 	// Environment returns the variables of a container of t, a task of d: own and what
 	// the platform tells it. nil: own.
 	Environment func(d task.Definition, t task.Task, container string, own []string) []string
+
+	// OpenLogs readies what the logs of t, a task of d, are found under, before its
+	// containers are made. It can be repeated. Errors of kinds that are the user's to mend
+	// say in Fargate's words why the task cannot start. nil: nothing needs it.
+	OpenLogs func(ctx context.Context, d task.Definition, t task.Task) error
 
 	// Drain returns when no load balancer sends t anything any more and what it sent has
 	// been answered, or was given time enough. An error other than ctx's repeats it. Tasks

@@ -41,6 +41,15 @@ func newStarter(r *Runner, t task.Task, plans []task.ContainerPlan, health *chec
 	return s
 }
 
+// containerError says which container an error is about.
+type containerError struct {
+	container string
+	err       error
+}
+
+func (e containerError) Error() string { return "container " + e.container + ": " + e.err.Error() }
+func (e containerError) Unwrap() error { return e.err }
+
 // errEssentialExited says that an essential container ended while others still
 // waited for what they depend on.
 type errEssentialExited struct{ container string }

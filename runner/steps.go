@@ -73,21 +73,17 @@ func (r *Runner) start(wanted context.Context, t task.Task, health *checks) (tas
 	if r.Latency.start(r, wanted, t); wanted.Err() != nil {
 		return r.startFailed(wanted, t, wanted.Err(), false, nil)
 	}
+	if r.OpenLogs != nil {
+		if err := r.OpenLogs(wanted, d, t); err != nil {
+			return r.startFailed(wanted, t, err, slices.Contains(users, fault.KindOf(err)), nil)
+		}
+	}
 	s := newStarter(r, t, r.equip(d, t, task.Plan(d, t)), health)
 	if err := s.run(wanted); err != nil {
 		return r.startFailed(wanted, t, err, slices.Contains(users, fault.KindOf(err)), s.all())
 	}
 	return task.Started(r.startedAt(t, s.outcomes), s.outcomes), nil
 }
-
-// containerError says which container an error is about.
-type containerError struct {
-	container string
-	err       error
-}
-
-func (e containerError) Error() string { return "container " + e.container + ": " + e.err.Error() }
-func (e containerError) Unwrap() error { return e.err }
 
 // users are the kinds of errors of starting that are the user's to mend.
 var users = []fault.Kind{fault.Invalid, fault.NotFound, fault.Conflict}

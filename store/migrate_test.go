@@ -120,6 +120,13 @@ var migrationTests = map[string]struct {
 			`SELECT status FROM tasks WHERE id = '` + someTask + `'`:                                               "RUNNING",
 		},
 	},
+	"0018_logs.sql": {
+		before: insertTask(someTask, "RUNNING"),
+		after: map[string]string{
+			`SELECT (SELECT count(*) FROM log_groups) + (SELECT count(*) FROM log_streams) + (SELECT count(*) FROM log_events)`: "0",
+			`SELECT status FROM tasks WHERE id = '` + someTask + `'`:                                                            "RUNNING",
+		},
+	},
 	"0021_runs_of_accounts.sql": {
 		before: append(insertTask(someTask, "STOPPED"), `INSERT INTO families VALUES ('123456789012', 'r', 'f', 1)`,
 			`INSERT INTO runs VALUES ('`+someTask+`', 'f', 1, 2, '{}')`,

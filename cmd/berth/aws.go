@@ -26,7 +26,7 @@ func newAWS(c serverConfig, d door, services []wire.Service, pace *throttle.Limi
 			return pace.Call(who, service, operation)
 		},
 		Done:  func(ctx context.Context, done wire.Done) { d.audited(ctx, done) },
-		Hosts: c.Hosts, Log: log, Now: time.Now, NewRequestID: uuid.NewString,
+		Hosts: streaming(c.Hosts), Log: log, Now: time.Now, NewRequestID: uuid.NewString,
 	})
 }
 

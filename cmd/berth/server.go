@@ -39,6 +39,8 @@ type serverConfig struct {
 	CPUPolicy  string  // static: tasks of whole CPUs have them to themselves; none: all share all
 	HostUsers  bool    // tasks have the host's user IDs
 
+	AWSLogsCreateGroups bool // make log groups that tasks name and that are not there
+
 	Retention   time.Duration // how long stopped tasks, their logs and samples are kept
 	KeepUsage   billing.Keeping
 	Anomalies   anomalyConfig // what is told of costs
@@ -98,6 +100,7 @@ func (c *serverConfig) flags(f *pflag.FlagSet) {
 	f.BoolVar(&c.Latency, "simulate-fargate-latency", false, "start tasks as late as Fargate does, pulls included")
 	f.Uint64Var(&c.LatencySeed, "latency-seed", 0, "another number is another draw of the simulated latency for the same tasks")
 
+	f.BoolVar(&c.AWSLogsCreateGroups, "awslogs-create-groups", true, "make the log groups that tasks write to and that are not there, as if they all had awslogs-create-group; AWS does not")
 	f.DurationVar(&c.Retention, "retention", 720*time.Hour, "how long stopped tasks, their logs and samples are kept")
 	c.KeepUsage = billing.Keeping{Seconds: 7 * lifetimes["d"], Minutes: 90 * lifetimes["d"], Hours: 2 * lifetimes["y"]}
 	f.Var(lifetime{&c.KeepUsage.Seconds}, "usage-retention-1s", "how long samples are kept, at most as long as their task")

@@ -172,8 +172,10 @@ func serve(ctx context.Context, config serverConfig, log *zap.Logger) error {
 	budgets := budget.New(budget.Config{
 		Book: st, Prices: rates, Stop: stops(st, log.Named("budgets")), Tell: told(st, log.Named("budgets")), Clock: clock.now, Log: log.Named("budgets"),
 	})
+	groups, logsAPI := newCloudWatch(config, st, dirs.logs, log.Named("cloudwatch"))
 	tasks, err := runner.New(ctx, runner.Config{
 		Store: held{st, budgets}, Images: pulls, Secrets: secrets, Runtime: sandboxes, Environment: asked.names.Environment,
+		OpenLogs: groups.Open,
 		Capacity: config.capacity(whole), Largest: config.largest(whole), PIDs: config.PIDsLimit, Runtimes: classes, Arch: architecture(),
 		SpotRate: config.SpotRate, SpotNotice: config.SpotNotice, Latency: latency,
 		Log: log.Named("runner"), Now: clock.now, NewID: task.NewID,
@@ -230,6 +232,7 @@ func serve(ctx context.Context, config serverConfig, log *zap.Logger) error {
 		newEC2(st, tasks, sandboxes),
 		channels.Service(),
 		newAutoscaling(st, services),
+		logsAPI,
 	}, pace, log.Named("aws"))
 
 	g, ctx := errgroup.WithContext(ctx)
@@ -240,6 +243,7 @@ func serve(ctx context.Context, config serverConfig, log *zap.Logger) error {
 	g.Go(func() error { return sandboxes.KeepFilter(ctx) })
 	g.Go(func() error { return retention.Run(ctx) })
 	g.Go(func() error { return usage.Run(ctx) })
+	g.Go(func() error { return groups.Run(ctx) })
 	g.Go(func() error { return recorder.Run(ctx) })
 	g.Go(func() error { return tunings.Run(ctx) })
 	g.Go(func() error { return services.Run(ctx) })
