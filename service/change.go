@@ -67,7 +67,7 @@ func (s *Scheduler) Update(ctx context.Context, r task.Realm, name string, ch Ch
 		}
 		before := d.Template
 		resolved := tm
-		if ch.Definition != nil || !same(tm, before) {
+		if ch.Definition != nil || !same(tm, before) || d.Exec && ch.Exec != nil {
 			var err error
 			if resolved, _, err = s.resolve(ctx, d.Service, tm); err != nil {
 				return News{}, err

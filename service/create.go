@@ -246,6 +246,10 @@ func (s *Scheduler) resolve(ctx context.Context, v Service, tm Template) (Templa
 	if def.Status != task.Active {
 		return tm, def, fault.At("taskDefinition", "TaskDefinition is inactive")
 	}
+	if v.Exec && def.TaskRoleARN == "" {
+		return tm, def, fault.At("enableExecuteCommand", "The service couldn't be created or updated because a valid taskRoleArn is not being used. "+
+			"Specify a valid task role in your task definition and try again.")
+	}
 	if err := def.CheckLoadBalancers(tm.LoadBalancers); err != nil {
 		return tm, def, err
 	}

@@ -366,7 +366,7 @@ func (v Service) run(id string, tm Template, m Member) task.Run {
 		Network: tm.Network, LoadBalancers: tm.LoadBalancers, Token: fmt.Sprintf("%s/%d", id, m.N),
 	}
 	if m.Order != nil {
-		r.Tags, r.ManagedTags = m.Order.Tags, m.Order.Managed
+		r.Tags, r.ManagedTags, r.EnableExecuteCommand = m.Order.Tags, m.Order.Managed, m.Order.Exec
 	}
 	if m.Provider != "" {
 		r.Providers = []task.CapacityProvider{{Name: m.Provider, Weight: 1}}

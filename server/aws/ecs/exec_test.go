@@ -2,6 +2,7 @@ package ecs_test
 
 import (
 	"context"
+	"encoding/json"
 	"slices"
 	"strings"
 	"testing"
@@ -78,5 +79,22 @@ func TestExecuteCommand(t *testing.T) {
 		h.do("StopTask", `{"task":"`+arn+`"}`)
 		settle(5 * time.Minute)
 		h.refuse("ExecuteCommand", `{"task":"`+arn+`","interactive":true,"command":"sh"}`, "InvalidParameterException", disabled)
+	})
+}
+
+// Ensure the tasks of a service are for ExecuteCommand if the service is, and that it needs a
+// role then.
+func TestExecuteCommandOfServices(t *testing.T) {
+	serving(t, func(t *testing.T, h *host) {
+		h.register("job", "sleep 1h", `,"taskRoleArn":"arn:aws:iam::111122223333:role/job"`)
+		h.register("plain", "sleep 1h")
+		const service = `{"desiredCount":1,"enableExecuteCommand":true,` + network + `,"serviceName":`
+		h.refuse("CreateService", service+`"plain","taskDefinition":"plain"}`, "InvalidParameterException", "a valid taskRoleArn is not being used")
+		h.do("CreateService", service+`"job","taskDefinition":"job"}`)
+		settle(5 * time.Minute)
+		arns, _ := json.Marshal(h.do("ListTasks", `{"serviceName":"job"}`)["taskArns"])
+		if made := only(t, h.do("DescribeTasks", `{"tasks":`+string(arns)+`}`)); made["enableExecuteCommand"] != true {
+			t.Errorf("the service's task is %v", made)
+		}
 	})
 }
