@@ -12,6 +12,7 @@ DEEPEST = 9  # structures in structures; what goes round is cut off there
 # The model's patterns are Java's.
 JAVA = (
     (r"\p{L}\p{Z}\p{N}", r"\w\s"),
+    (r"\w-_", r"\w\-_"),
     (r"\p{Print}", r"[\x20-\x7e]"),
     (r"\x{10000}-\x{10FFFF}", "\U00010000-\U0010FFFF"),
     (r"\u10000-\u10FFFF", "\U00010000-\U0010FFFF"),
@@ -100,7 +101,8 @@ class Values:
 def text(shape, length):
     """A string of that length that matches the shape's pattern, if it is an easy one."""
     pattern = shape.metadata.get("pattern")
-    candidates = ["a" * length, "1" * length, "arn:aws:x:us-east-1:123456789012:" + "a" * length, "1.0", "https://a.com", "s3://aaa"]
+    candidates = ["a" * length, "1" * length, "arn:aws:x:us-east-1:123456789012:" + "a" * length, "1.0", "https://a.com", "s3://aaa", "vpce-0a",
+                  "1" * 12, "arn:aws:kms:us-east-1:123456789012:key/k", "arn:aws:iam::123456789012:role/r", "/a", "a/b"]
     for candidate in candidates:
         if pattern is None or matcher(pattern).fullmatch(candidate):
             return candidate
