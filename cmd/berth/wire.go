@@ -172,11 +172,13 @@ func serve(ctx context.Context, config serverConfig, log *zap.Logger) error {
 	budgets := budget.New(budget.Config{
 		Book: st, Prices: rates, Stop: stops(st, log.Named("budgets")), Tell: told(st, log.Named("budgets")), Clock: clock.now, Log: log.Named("budgets"),
 	})
+	balance := newBalancer(config, st, log.Named("balancer"))
 	tasks, err := runner.New(ctx, runner.Config{
 		Store: held{st, budgets}, Images: pulls, Secrets: secrets, Runtime: sandboxes, Environment: asked.names.Environment,
 		Capacity: config.capacity(whole), Largest: config.largest(whole), PIDs: config.PIDsLimit, Runtimes: classes, Arch: architecture(),
 		SpotRate: config.SpotRate, SpotNotice: config.SpotNotice, Latency: latency,
-		Log: log.Named("runner"), Now: clock.now, NewID: task.NewID,
+		Drain: balance.Drain,
+		Log:   log.Named("runner"), Now: clock.now, NewID: task.NewID,
 	})
 	if err != nil {
 		return err
@@ -207,7 +209,7 @@ func serve(ctx context.Context, config serverConfig, log *zap.Logger) error {
 		return err
 	}
 	api := rest.New(ctx, rest.Config{
-		Tasks: tasks, Definitions: definitions{st}, Groups: tasks, Journal: journal{st}, Images: imageStore{pulls}, Secrets: kept,
+		Tasks: tasks, Definitions: definitions{st}, Groups: tasks, Balancer: balance, Journal: journal{st}, Images: imageStore{pulls}, Secrets: kept,
 		Logs: logs.Dir(dirs.logs), Meter: meter, Host: host{tasks, c, st, sandboxes},
 		Prices: rates, Ledger: newLedger(st), Costs: st, Hindsight: newHindsight(st, rates), Estimates: quotes{estimates, st},
 		Budgets: budgets, Notices: st, Anomalies: st, EventBridge: happens, Sizes: sizes, Tunings: tunings,
@@ -226,6 +228,7 @@ func serve(ctx context.Context, config serverConfig, log *zap.Logger) error {
 
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return tasks.Run(ctx) })
+	g.Go(func() error { return balance.Run(ctx) })
 	g.Go(func() error { return meter.Run(ctx) })
 	g.Go(func() error { return budgets.Run(ctx) })
 	g.Go(func() error { return sandboxes.KeepFilter(ctx) })
