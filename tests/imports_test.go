@@ -19,6 +19,7 @@ const module = "berth/"
 // the architecture; to change it is to change the architecture
 // (docs/architecture.md).
 var may = map[string][]string{
+	"discovery":                     {"task"},
 	"fault":                         {},
 	"strictjson":                    {"fault"},
 	"money":                         {"fault"},

@@ -52,6 +52,7 @@ type serverConfig struct {
 	ImportMax   int64         // bytes of an image that is imported
 
 	CgroupParent   string // cgroup under which tasks are
+	Discovery      bool   // tasks find one another by name
 	BalancerListen string // IP address at which the ports of target groups are
 
 	BridgeSubnet string // CIDR out of which tasks get addresses
@@ -113,6 +114,7 @@ func (c *serverConfig) flags(f *pflag.FlagSet) {
 	f.Var(byteSize(&c.ImportMax), "import-max-size", "largest image that may be imported")
 
 	f.StringVar(&c.CgroupParent, "cgroup-parent", "berth", "`cgroup` under which tasks are")
+	f.BoolVar(&c.Discovery, "discovery", true, "answer tasks' questions for the names of services; otherwise they ask the host's name servers")
 	f.StringVar(&c.BalancerListen, "balancer-listen", "127.0.0.1", "IP `address` of the host at which target groups listen; 0.0.0.0 for all of them")
 	f.StringVar(&c.BridgeSubnet, "bridge-subnet", "", "`CIDR` out of which tasks get addresses (default: derived from the state directory)")
 	f.StringSliceVar(&c.EFS, "efs", nil, "`ID=DIR`: the directory of this host that is that file system of EFS, as in fs-12345678=/srv/shared; can be repeated")

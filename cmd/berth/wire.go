@@ -169,6 +169,10 @@ func serve(ctx context.Context, config serverConfig, log *zap.Logger) error {
 		return err
 	}
 	defer asked.listener.Close()
+	names, err := openNames(ctx, config, st, sandboxes, log.Named("discovery"))
+	if err != nil {
+		return err
+	}
 	budgets := budget.New(budget.Config{
 		Book: st, Prices: rates, Stop: stops(st, log.Named("budgets")), Tell: told(st, log.Named("budgets")), Clock: clock.now, Log: log.Named("budgets"),
 	})
@@ -229,6 +233,7 @@ func serve(ctx context.Context, config serverConfig, log *zap.Logger) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return tasks.Run(ctx) })
 	g.Go(func() error { return balance.Run(ctx) })
+	g.Go(func() error { return names.run(ctx) })
 	g.Go(func() error { return meter.Run(ctx) })
 	g.Go(func() error { return budgets.Run(ctx) })
 	g.Go(func() error { return sandboxes.KeepFilter(ctx) })
