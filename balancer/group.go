@@ -35,6 +35,9 @@ type TargetGroup struct {
 	DeregistrationDelay task.Seconds `json:"deregistrationDelaySeconds"`
 
 	CreatedAt time.Time `json:"createdAt"`
+
+	VPC  string     `json:"vpcId,omitempty" doc:"Kept"`
+	Tags []task.Tag `json:"tags,omitempty"`
 }
 
 // Check says how targets are looked after.

@@ -70,6 +70,7 @@ var may = map[string][]string{
 	"server/aws/autoscaling":        {"access", "fault", "scaling", "server/aws/wire", "task"},
 	"server/aws/ec2":                {"fault", "server/aws/wire", "task"},
 	"server/aws/sts":                {"access", "access/session", "fault", "server/aws/wire"},
+	"server/aws/elbv2":              {"balancer", "fault", "server/aws/wire", "task"},
 	"server/metadata":               {"fault", "roles", "task"},
 	"server/origin":                 {},
 	"server/rest":                   {"access", "balancer", "billing", "billing/anomaly", "billing/budget", "billing/estimate", "billing/focus", "billing/history", "billing/prices", "billing/proof", "billing/rightsize", "billing/tuning", "billing/waste", "billing/whatif", "eventbridge", "fault", "logs", "notice", "server/api", "server/origin", "strictjson", "task"},

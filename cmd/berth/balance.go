@@ -10,7 +10,10 @@ import (
 
 	"berth/balancer"
 	"berth/fault"
+	"berth/server/aws/elbv2"
+	"berth/server/aws/wire"
 	"berth/store"
+	"berth/task"
 )
 
 // newBalancer returns what shares the ports of target groups out.
@@ -26,6 +29,14 @@ func newBalancer(c serverConfig, st *store.Store, log *zap.Logger) *balancer.Bal
 			return d.DialContext(ctx, "tcp4", address)
 		},
 		Log: log, Now: time.Now,
+	})
+}
+
+// newELB returns the part of Elastic Load Balancing's API that is here.
+func newELB(c serverConfig, b *balancer.Balancer, st *store.Store) wire.Service {
+	return elbv2.New(elbv2.Config{
+		Groups: b, Book: st, Address: c.BalancerListen, Now: time.Now,
+		NewID: func() string { return string(task.NewID())[16:] }, // its random half
 	})
 }
 

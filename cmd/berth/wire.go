@@ -228,6 +228,7 @@ func serve(ctx context.Context, config serverConfig, log *zap.Logger) error {
 		newECS(st, tasks, services, pace),
 		newSTS(config, sessions, st),
 		newEC2(st, tasks, sandboxes),
+		newELB(config, balance, st),
 	}, pace, log.Named("aws"))
 
 	g, ctx := errgroup.WithContext(ctx)

@@ -8,9 +8,9 @@ import (
 // TargetGroupRequest is what a target group is to be. What is left out is as in Elastic Load
 // Balancing, but for the matcher.
 type TargetGroupRequest struct {
-	Protocol    string       `json:"protocol,omitempty" enum:"HTTP,TCP" doc:"HTTP if left out"`
-	Port        int          `json:"port,omitempty" minimum:"1" maximum:"65535" doc:"Of targets that do not say; 80 if left out"`
-	ListenPort  int          `json:"listenPort,omitempty" minimum:"0" maximum:"65535" doc:"The port of this host that leads to the targets; 0 or left out: none"`
+	Protocol    string              `json:"protocol,omitempty" enum:"HTTP,TCP" doc:"HTTP if left out"`
+	Port        int                 `json:"port,omitempty" minimum:"1" maximum:"65535" doc:"Of targets that do not say; 80 if left out"`
+	ListenPort  int                 `json:"listenPort,omitempty" minimum:"0" maximum:"65535" doc:"The port of this host that leads to the targets; 0 or left out: none"`
 	HealthCheck *TargetCheckRequest `json:"healthCheck,omitempty"`
 
 	DeregistrationDelay *task.Seconds `json:"deregistrationDelaySeconds,omitempty" minimum:"0" maximum:"3600" doc:"How long what a target was sent may take when its task ends; 300 if left out"`

@@ -54,6 +54,9 @@ func (s *server) putTargetGroup(ctx context.Context, in *putTargetGroupIn) (*bal
 	if g.Port == 0 {
 		g.Port = 80
 	}
+	if known, err := s.Balancer.Group(ctx, access.From(ctx).Realm(), in.Name); err == nil {
+		g.VPC, g.Tags = known.VPC, known.Tags // those are AWS's API's to change
+	}
 	if b.DeregistrationDelay != nil {
 		g.DeregistrationDelay = *b.DeregistrationDelay
 	}
