@@ -294,16 +294,21 @@ func (b *Balancer) Targets(ctx context.Context, in task.Realm, ref string) ([]Ta
 }
 
 // Health returns whether a task is healthy in all groups that it names. It is not known
-// while one of them does not exist or has not seen the task yet.
+// while one of them does not exist, has not seen the task yet, or has not found out how it is.
 func (b *Balancer) Health(id task.ID) (healthy, known bool) {
 	targets, all := b.targets(id)
-	healthy = true
+	healthy, known = all, all
 	for _, t := range targets {
 		t.pool.mu.Lock()
-		healthy = healthy && t.health.State == Healthy && t.since.IsZero()
+		switch {
+		case !t.since.IsZero() || t.health.State == Unhealthy:
+			healthy = false
+		case t.health.State == Initial:
+			healthy, known = false, false
+		}
 		t.pool.mu.Unlock()
 	}
-	return healthy && all, all
+	return healthy, known
 }
 
 // targets returns the targets that a task is, and whether that is as many as it names.

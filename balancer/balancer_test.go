@@ -40,6 +40,10 @@ func TestRoundRobin(t *testing.T) {
 		for n := range 3 {
 			tasks = append(tasks, w.newTask(n, g))
 		}
+		synctest.Wait()
+		if healthy, known := w.b.Health(tasks[0].ID); healthy || known {
+			t.Error("what nobody has found out is known")
+		}
 		w.serve("10.0.0.1:80", says("a"))
 		w.serve("10.0.0.2:80", says("b"))
 		time.Sleep(2 * time.Second)

@@ -222,7 +222,7 @@ func serve(ctx context.Context, config serverConfig, log *zap.Logger) error {
 		Log: log.Named("server"), Now: time.Now, NewRequestID: func() string { return uuid.Must(uuid.NewV7()).String() },
 	})
 
-	services := newServices(st, tasks, nil, log.Named("services"))
+	services := newServices(st, tasks, balance, log.Named("services"))
 	pace := config.pace()
 	aws := newAWS(config, entry, []wire.Service{
 		newECS(st, tasks, services, pace),

@@ -71,4 +71,19 @@ func TestNames(t *testing.T) {
 	if reach(gateway+":53") == nil {
 		t.Error("the host itself reaches the name server of tasks")
 	}
+
+	s.ecs("RegisterTaskDefinition", `{"family":"web","requiresCompatibilities":["FARGATE"],"networkMode":"awsvpc","cpu":"256","memory":"512",
+		"containerDefinitions":[{"name":"web","image":"berth/demo:latest","command":["serve","8080"],"portMappings":[{"containerPort":8080,"name":"http"}]}]}`, nil)
+	s.ecs("CreateService", `{"serviceName":"web","taskDefinition":"web","desiredCount":2,"launchType":"FARGATE","networkConfiguration":{"awsvpcConfiguration":{"subnets":["subnet-1"]}},
+		"serviceConnectConfiguration":{"enabled":true,"namespace":"corp","services":[{"portName":"http","clientAliases":[{"port":8080,"dnsName":"api"}]}]}}`, nil)
+	s.eventually(time.Minute, "a task finds the service by its names", func() error {
+		told := s.answers(definition("finds", "256", "512", "", "lookup", "web", "web.default.berth.internal", "api", "http.corp"))
+		for i, name := range []string{"web", "web.default.berth.internal", "api", "http.corp"} {
+			if len(told) != 4 || !strings.HasPrefix(told[i], name+": ") || len(strings.Fields(told[i])) != 3 || strings.Fields(told[i])[1:][0] != strings.Fields(told[0])[1] {
+				return fmt.Errorf("it finds %v", told)
+			}
+		}
+		return nil
+	})
+	s.ecs("DeleteService", `{"service":"web","force":true}`, nil)
 }
