@@ -40,6 +40,7 @@ type Sandbox struct {
 	Runtime task.RuntimeClass // empty: runc
 
 	Groups  []string    // IDs of security groups; none: see task.SecurityGroup
+	Search  []string    // domains where the task looks for short names before those of the host, if names are answered here
 	Publish []task.Port // ports that the host passes on to the task; it chooses its own
 }
 

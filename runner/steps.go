@@ -28,7 +28,7 @@ func (r *Runner) provision(ctx, wanted context.Context, t task.Task) (task.Trans
 	}
 	n, err := r.Runtime.Provision(ctx, isolation.Sandbox{
 		ID: t.ID, Size: t.Size(), PIDs: r.PIDs, Storage: t.Storage(), Containers: len(t.Containers),
-		Groups: t.Groups(), Publish: t.Publish(), Runtime: t.Runtime,
+		Groups: t.Groups(), Publish: t.Publish(), Search: []string{t.Realm().ServiceDomain()}, Runtime: t.Runtime,
 	})
 	if err != nil {
 		return task.Transition{}, err

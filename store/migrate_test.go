@@ -160,6 +160,9 @@ var migrationTests = map[string]struct {
 			`SELECT status FROM tasks WHERE id = '` + someTask + `'`:                                "RUNNING",
 		},
 	},
+	"0017_target_groups.sql": {
+		after: map[string]string{`SELECT count(*) FROM target_groups`: "0"},
+	},
 	"0020_rules_and_scaling.sql": {
 		after: map[string]string{`SELECT (SELECT count(*) FROM event_rules) + (SELECT count(*) FROM scaling_targets) + (SELECT count(*) FROM scaling_activities)`: "0"},
 	},

@@ -45,6 +45,13 @@ func (r Realm) DNSName(ipv4 string) string {
 	return "ip-" + strings.ReplaceAll(ipv4, ".", "-") + "." + domain
 }
 
+// Domain is where services of tasks have names that tasks can ask for.
+const Domain = "berth.internal"
+
+// ServiceDomain is the domain of the services of r's cluster: one called web has the name
+// web.CLUSTER.berth.internal.
+func (r Realm) ServiceDomain() string { return strings.ToLower(r.Cluster) + "." + Domain }
+
 // Role is the ARN of the role that the containers of t, a task of d, act in; empty if
 // they have none.
 func Role(d Definition, t Task) string {

@@ -19,6 +19,7 @@ const module = "berth/"
 // the architecture; to change it is to change the architecture
 // (docs/architecture.md).
 var may = map[string][]string{
+	"discovery":                     {"task"},
 	"fault":                         {},
 	"strictjson":                    {"fault"},
 	"money":                         {"fault"},
@@ -29,6 +30,7 @@ var may = map[string][]string{
 	"billing":                       {"fault", "money", "task"},
 	"cluster":                       {"fault", "task"},
 	"billing/proof":                 {},
+	"balancer":                      {"fault", "task"},
 	"billing/billingtest":           {"billing", "fault", "task"},
 	"billing/anomaly":               {"billing", "fault", "notice"},
 	"billing/budget":                {"billing", "fault", "task"},
@@ -55,7 +57,7 @@ var may = map[string][]string{
 	"isolation/containerd/daemon":   {"fault"},
 	"images":                        {"fault", "task"},
 	"logs":                          {"fault", "task"},
-	"store":                         {"access", "billing", "billing/anomaly", "billing/budget", "billing/history", "billing/prices", "billing/proof", "billing/rightsize", "billing/tuning", "cluster", "eventbridge", "fault", "logs/cloudwatch", "notice", "scaling", "service", "task"},
+	"store":                         {"access", "balancer", "billing", "billing/anomaly", "billing/budget", "billing/history", "billing/prices", "billing/proof", "billing/rightsize", "billing/tuning", "cluster", "eventbridge", "fault", "logs/cloudwatch", "notice", "scaling", "service", "task"},
 	"logs/cloudwatch":               {"fault", "logs", "task"},
 	"logs/pattern":                  {"fault"},
 	"notice":                        {"fault"},
@@ -66,7 +68,7 @@ var may = map[string][]string{
 	"secret":                        {"fault", "task"},
 	"service":                       {"fault", "task"},
 	"runner":                        {"fault", "isolation", "task"},
-	"server/api":                    {"access", "billing", "billing/anomaly", "billing/budget", "billing/estimate", "billing/history", "billing/prices", "billing/proof", "billing/tuning", "eventbridge", "fault", "logs", "money", "notice", "strictjson", "task"},
+	"server/api":                    {"access", "balancer", "billing", "billing/anomaly", "billing/budget", "billing/estimate", "billing/history", "billing/prices", "billing/proof", "billing/tuning", "eventbridge", "fault", "logs", "money", "notice", "strictjson", "task"},
 	"server/aws/ecs":                {"access", "cluster", "fault", "server/aws/ssm", "server/aws/wire", "service", "session", "task"},
 	"server/aws/logs":               {"fault", "logs/cloudwatch", "logs/pattern", "server/aws/wire", "task"},
 	"server/aws/throttle":           {"access", "fault", "task"},
@@ -77,10 +79,11 @@ var may = map[string][]string{
 	"server/edge":                   {"access", "fault", "server/api"},
 	"server/metadata":               {"fault", "roles", "task"},
 	"server/origin":                 {},
-	"server/rest":                   {"access", "access/sigv4", "billing", "billing/anomaly", "billing/budget", "billing/estimate", "billing/focus", "billing/history", "billing/prices", "billing/proof", "billing/rightsize", "billing/tuning", "billing/waste", "billing/whatif", "eventbridge", "fault", "isolation", "logs", "notice", "server/api", "server/origin", "session", "strictjson", "task"},
-	"server/rest/resttest":          {"access", "billing", "billing/anomaly", "billing/budget", "billing/estimate", "billing/history", "billing/prices", "billing/prices/pricestest", "billing/proof", "billing/rightsize", "billing/tuning", "billing/waste", "billing/whatif", "eventbridge", "fault", "isolation", "logs", "money", "notice", "server/api", "server/rest", "session", "task"},
+	"server/rest":                   {"access", "access/sigv4", "balancer", "billing", "billing/anomaly", "billing/budget", "billing/estimate", "billing/focus", "billing/history", "billing/prices", "billing/proof", "billing/rightsize", "billing/tuning", "billing/waste", "billing/whatif", "eventbridge", "fault", "isolation", "logs", "notice", "server/api", "server/origin", "session", "strictjson", "task"},
+	"server/rest/resttest":          {"access", "balancer", "billing", "billing/anomaly", "billing/budget", "billing/estimate", "billing/history", "billing/prices", "billing/prices/pricestest", "billing/proof", "billing/rightsize", "billing/tuning", "billing/waste", "billing/whatif", "eventbridge", "fault", "isolation", "logs", "money", "notice", "server/api", "server/rest", "session", "task"},
+	"server/aws/elbv2":              {"balancer", "fault", "server/aws/wire", "task"},
 	"isolation/isolationtest/probe": {},
-	"client":                        {"access", "billing", "billing/anomaly", "billing/budget", "billing/estimate", "billing/focus", "billing/prices", "billing/proof", "billing/rightsize", "billing/tuning", "billing/waste", "billing/whatif", "eventbridge", "fault", "logs", "notice", "server/api", "task"},
+	"client":                        {"access", "balancer", "billing", "billing/anomaly", "billing/budget", "billing/estimate", "billing/focus", "billing/prices", "billing/proof", "billing/rightsize", "billing/tuning", "billing/waste", "billing/whatif", "eventbridge", "fault", "logs", "notice", "server/api", "task"},
 }
 
 // free lists the folders that may import everything: they tie things together or

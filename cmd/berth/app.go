@@ -67,7 +67,7 @@ func (a *app) root() *cobra.Command {
 	root.AddCommand(
 		a.upCommand(), a.downCommand(), a.serverCommand(), a.doctorCommand(),
 		a.runCommand(), a.psCommand(), a.describeCommand(), a.logsCommand(), a.stopCommand(), a.execCommand(),
-		a.usageCommand(), a.billCommand(), a.costsCommand(), a.ledgerCommand(), a.estimateCommand(), a.rightsizeCommand(), a.priceCommand(), a.budgetCommand(), a.noticesCommand(), a.eventsCommand(), a.imageCommand(), a.groupCommand(), a.secretCommand(), a.userCommand(), a.auditCommand(), a.interruptCommand(), a.definitionCommand(), a.healthCommand(), a.versionCommand(),
+		a.usageCommand(), a.billCommand(), a.costsCommand(), a.ledgerCommand(), a.estimateCommand(), a.rightsizeCommand(), a.priceCommand(), a.budgetCommand(), a.noticesCommand(), a.eventsCommand(), a.imageCommand(), a.groupCommand(), a.targetGroupCommand(), a.secretCommand(), a.userCommand(), a.auditCommand(), a.interruptCommand(), a.definitionCommand(), a.healthCommand(), a.versionCommand(),
 	)
 	return root
 }

@@ -39,6 +39,7 @@ type wish struct {
 	token     string
 	container string
 	groups    []string
+	targets   []string
 	publish   bool
 	spot      bool
 	runtime   string
@@ -92,6 +93,7 @@ func (a *app) runCommand() *cobra.Command {
 	f.StringVar(&w.cluster, "cluster", "", "cluster of the tasks (default \"default\")")
 	f.StringVar(&w.group, "group", "", "group of the tasks (default family:NAME)")
 	f.StringVar(&w.startedBy, "started-by", "", "who started the tasks")
+	f.StringSliceVar(&w.targets, "target-group", nil, "`GROUP:CONTAINER:PORT`: the tasks are targets of that group; can be repeated")
 	f.StringSliceVar(&w.groups, "security-group", nil, "security `group` of the tasks, by name or ID; can be repeated")
 	f.BoolVar(&w.publish, "publish", false, "let this host pass the tasks' portMappings on, on ports that \"berth describe\" shows")
 	f.BoolVar(&w.spot, "spot", false, "run on FARGATE_SPOT: for less, and it can be interrupted")
@@ -166,6 +168,9 @@ func (a *app) request(ctx context.Context, w wish, args []string, dash int) (r a
 		}
 	}
 	if r.Tags, err = parseTags(w.tags); err != nil {
+		return r, err
+	}
+	if r.LoadBalancers, err = parseTargets(w.targets); err != nil {
 		return r, err
 	}
 	if w.file != "" {

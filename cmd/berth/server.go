@@ -53,7 +53,10 @@ type serverConfig struct {
 	LogMaxFiles int           // log files of one container
 	ImportMax   int64         // bytes of an image that is imported
 
-	CgroupParent string // cgroup under which tasks are
+	CgroupParent   string // cgroup under which tasks are
+	Discovery      bool   // tasks find one another by name
+	BalancerListen string // IP address at which the ports of target groups are
+
 	BridgeSubnet string // CIDR out of which tasks get addresses
 
 	Runtime  string // runtime class of tasks that do not say
@@ -114,6 +117,8 @@ func (c *serverConfig) flags(f *pflag.FlagSet) {
 	f.Var(byteSize(&c.ImportMax), "import-max-size", "largest image that may be imported")
 
 	f.StringVar(&c.CgroupParent, "cgroup-parent", "berth", "`cgroup` under which tasks are")
+	f.BoolVar(&c.Discovery, "discovery", true, "answer tasks' questions for the names of services; otherwise they ask the host's name servers")
+	f.StringVar(&c.BalancerListen, "balancer-listen", "127.0.0.1", "IP `address` of the host at which target groups listen; 0.0.0.0 for all of them")
 	f.StringVar(&c.BridgeSubnet, "bridge-subnet", "", "`CIDR` out of which tasks get addresses (default: derived from the state directory)")
 	f.StringSliceVar(&c.EFS, "efs", nil, "`ID=DIR`: the directory of this host that is that file system of EFS, as in fs-12345678=/srv/shared; can be repeated")
 	f.StringVar(&c.TaskCredentials, "task-credentials", "",
@@ -237,6 +242,9 @@ func (c *serverConfig) check() error {
 		return err
 	}
 	if err := c.checkRoles(); err != nil {
+		return err
+	}
+	if err := c.checkBalancer(); err != nil {
 		return err
 	}
 	if c.BridgeSubnet != "" {

@@ -169,16 +169,22 @@ func serve(ctx context.Context, config serverConfig, log *zap.Logger) error {
 		return err
 	}
 	defer asked.listener.Close()
+	names, err := openNames(ctx, config, st, sandboxes, log.Named("discovery"))
+	if err != nil {
+		return err
+	}
 	budgets := budget.New(budget.Config{
 		Book: st, Prices: rates, Stop: stops(st, log.Named("budgets")), Tell: told(st, log.Named("budgets")), Clock: clock.now, Log: log.Named("budgets"),
 	})
 	groups, logsAPI := newCloudWatch(config, st, dirs.logs, log.Named("cloudwatch"))
+	balance := newBalancer(config, st, log.Named("balancer"))
 	tasks, err := runner.New(ctx, runner.Config{
 		Store: held{st, budgets}, Images: pulls, Secrets: secrets, Runtime: sandboxes, Environment: asked.names.Environment,
 		OpenLogs: groups.Open,
 		Capacity: config.capacity(whole), Largest: config.largest(whole), PIDs: config.PIDsLimit, Runtimes: classes, Arch: architecture(),
 		SpotRate: config.SpotRate, SpotNotice: config.SpotNotice, Latency: latency,
-		Log: log.Named("runner"), Now: clock.now, NewID: task.NewID,
+		Drain: balance.Drain,
+		Log:   log.Named("runner"), Now: clock.now, NewID: task.NewID,
 	})
 	if err != nil {
 		return err
@@ -215,7 +221,7 @@ func serve(ctx context.Context, config serverConfig, log *zap.Logger) error {
 	channels := newChannels(ctx, config, execs, log.Named("ssm"))
 	api := rest.New(ctx, rest.Config{
 		Sessions: execs,
-		Tasks:    tasks, Definitions: definitions{st}, Groups: tasks, Journal: journal{st}, Images: imageStore{pulls}, Secrets: kept,
+		Tasks:    tasks, Definitions: definitions{st}, Groups: tasks, Balancer: balance, Journal: journal{st}, Images: imageStore{pulls}, Secrets: kept,
 		Logs: logs.Dir(dirs.logs), Meter: meter, Host: host{tasks, c, st, sandboxes},
 		Prices: rates, Ledger: newLedger(st), Costs: st, Hindsight: newHindsight(st, rates), Estimates: quotes{estimates, st},
 		Budgets: budgets, Notices: st, Anomalies: st, EventBridge: happens, Sizes: sizes, Tunings: tunings,
@@ -224,7 +230,7 @@ func serve(ctx context.Context, config serverConfig, log *zap.Logger) error {
 		Log: log.Named("server"), Now: time.Now, NewRequestID: func() string { return uuid.Must(uuid.NewV7()).String() },
 	})
 
-	services := newServices(st, tasks, nil, log.Named("services"))
+	services := newServices(st, tasks, balance, log.Named("services"))
 	pace := config.pace()
 	aws := newAWS(config, entry, []wire.Service{
 		newECS(st, tasks, services, ecsExec{execs, channels}, pace),
@@ -233,10 +239,13 @@ func serve(ctx context.Context, config serverConfig, log *zap.Logger) error {
 		channels.Service(),
 		newAutoscaling(st, services),
 		logsAPI,
+		newELB(config, balance, st),
 	}, pace, log.Named("aws"))
 
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return tasks.Run(ctx) })
+	g.Go(func() error { return balance.Run(ctx) })
+	g.Go(func() error { return names.run(ctx) })
 	g.Go(func() error { return meter.Run(ctx) })
 	g.Go(func() error { return execs.Run(ctx) })
 	g.Go(func() error { return budgets.Run(ctx) })

@@ -46,6 +46,7 @@ func commands() map[string]command {
 		"serve":  {"serve PORT", "answer HTTP requests with its own name", serve},
 		"get":    {"get HOST:PORT", "ask an HTTP server there and print what it says", get},
 		"ask":    {"ask [-X METHOD] [-d BODY] [-for D] URL...", "ask each URL, $VARIABLES in it replaced, and print the answers", ask},
+		"lookup": {"lookup NAME...", "print the addresses that names have", lookup},
 		"write":  {"write FILE MIB", "write a file of that size", write},
 	}
 }

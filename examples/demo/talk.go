@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"time"
 )
@@ -79,5 +80,22 @@ func get(args []string) error {
 	}
 	_, body, _ := strings.Cut(string(text), "\r\n\r\n")
 	fmt.Print(body)
+	return nil
+}
+
+// lookup prints what the name server says, a line for each name.
+func lookup(names []string) error {
+	if len(names) == 0 {
+		return errUsage
+	}
+	for _, name := range names {
+		all, err := net.LookupHost(name)
+		if err != nil {
+			fmt.Printf("%s: %v\n", name, err)
+			continue
+		}
+		slices.Sort(all)
+		fmt.Printf("%s: %s\n", name, strings.Join(all, " "))
+	}
 	return nil
 }

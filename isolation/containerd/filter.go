@@ -33,7 +33,9 @@ type rules struct {
 	published []published
 	questions []question
 	ports     []link
-	metadata  uint16 // port of the bridge's own address where tasks' questions are answered; 0: none
+	names     uint16     // port of the bridge's own address where names are answered; 0: none
+	upstream  netip.Addr // who is asked for names while nobody answers there; invalid: nobody
+	metadata  uint16     // port of the bridge's own address where tasks' questions are answered; 0: none
 }
 
 // published is a port of the host that leads to one of a task.
@@ -53,7 +55,7 @@ type question struct{ from, to netip.Addr }
 // other task, no link-local address. Nothing from outside reaches a task, but this
 // host, and what comes to a port that it publishes. Where a task is in security groups
 // those say what goes out, also to other tasks, and what comes in, but for what a task
-// asks its own name servers, wherever outside they are. What a task sends to
+// asks its own name servers, wherever outside they are, or the bridge's address for names. What a task sends to
 // the metadata address comes to the port for it, and nothing else does.
 func (f rules) add(c *nftables.Conn) error {
 	f.guard(c)
@@ -77,6 +79,7 @@ func (f rules) add(c *nftables.Conn) error {
 	in := chain("input", nftables.ChainTypeFilter, nftables.ChainHookInput, beforeOthers)
 	in(from, answers(), verdict(expr.VerdictAccept))
 	f.letAsk(in)
+	f.letAskNames(in)
 	in(from, verdict(expr.VerdictDrop))
 
 	through := chain("forward", nftables.ChainTypeFilter, nftables.ChainHookForward, beforeOthers)
@@ -85,6 +88,7 @@ func (f rules) add(c *nftables.Conn) error {
 	for _, protocol := range []string{"udp", "tcp"} {
 		through(from, elsewhere, asks(questions), portsFrom(protocol, domainPort, domainPort), verdict(expr.VerdictAccept))
 	}
+	f.letNamesOut(through)
 	through(from, destination(linkLocal), verdict(expr.VerdictDrop))
 	through(from, addressAmong(sourceAt, g.all), jump(egressChain))
 	through(to, addressAmong(destinationAt, g.all), jump(ingressChain))
@@ -93,6 +97,9 @@ func (f rules) add(c *nftables.Conn) error {
 
 	before := chain("prerouting", nftables.ChainTypeNAT, nftables.ChainHookPrerouting, *nftables.ChainPriorityNATDest)
 	f.passQuestions(before)
+	if err := f.passNames(c, table, before); err != nil {
+		return err
+	}
 	own := chain("output", nftables.ChainTypeNAT, nftables.ChainHookOutput, *nftables.ChainPriorityNATDest)
 	for _, p := range f.published {
 		before(comesElsewhere(f.bridge), toThisHost(), portIs(p), passOn(p))

@@ -72,10 +72,14 @@ func (r *Runtime) StorageUsed(id task.ID) (bytes uint64, known bool) {
 // Subnet is where tasks have their addresses. Its first one is the gateway.
 func (r *Runtime) Subnet() netip.Prefix { return r.network.subnet }
 
-// Resolver returns the name servers that tasks ask, and the domains in which they look
-// for short names.
-func (r *Runtime) Resolver() (servers, search []string) {
-	for line := range strings.Lines(resolvConf(resolverFiles)) {
+// Resolver returns the name servers that a task asks, and the domains in which it looks
+// for short names; nothing if it is not here.
+func (r *Runtime) Resolver(id task.ID) (servers, search []string) {
+	record, found, err := load[sandboxRecord](r.taskDir(id), sandboxFile)
+	if err != nil || !found {
+		return nil, nil
+	}
+	for line := range strings.Lines(record.ResolvConf) {
 		switch words := strings.Fields(line); words[0] {
 		case "nameserver":
 			servers = append(servers, words[1])

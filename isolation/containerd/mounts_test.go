@@ -1,6 +1,7 @@
 package containerd
 
 import (
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -34,5 +35,24 @@ func TestResolvConf(t *testing.T) {
 		if got := resolvConf(files); got != tt.want {
 			t.Errorf("%s: got\n%swant\n%s", tt.name, got, strings.TrimSpace(tt.want))
 		}
+	}
+}
+
+// Ensure a task asks the bridge's address and nobody else, and looks for short names in its
+// own domains first and in the host's after them.
+func TestNamedConf(t *testing.T) {
+	server := netip.MustParseAddr("10.0.0.1")
+	own := []string{"shop.berth.internal"}
+	for _, tt := range []struct{ host, want string }{
+		{"nameserver 192.0.2.1\nnameserver 192.0.2.2\n", "nameserver 10.0.0.1\nsearch shop.berth.internal\n"},
+		{"nameserver 192.0.2.1\nsearch a.example b.example\noptions ndots:2\n", "nameserver 10.0.0.1\nsearch shop.berth.internal a.example b.example\noptions ndots:2\n"},
+		{"# This host has no name server that a task could reach.\n", "nameserver 10.0.0.1\nsearch shop.berth.internal\n"},
+	} {
+		if got := namedConf(tt.host, server, own); got != tt.want {
+			t.Errorf("%q: got %q, want %q", tt.host, got, tt.want)
+		}
+	}
+	if len(own) != 1 {
+		t.Error("the domains that were given have changed")
 	}
 }

@@ -41,6 +41,7 @@ type network struct {
 	lastPort int        // published last
 	groups   []task.SecurityGroup
 	metadata uint16 // see rules
+	names    uint16
 
 	filtering sync.Mutex     // held while the filter is changed
 	conn      *nftables.Conn // see change
@@ -135,7 +136,7 @@ func (n *network) filter() error {
 func (n *network) rules() rules {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	f := rules{bridge: n.bridge, subnet: n.subnet, groups: n.groups, members: make(map[string][]netip.Addr), metadata: n.metadata}
+	f := rules{bridge: n.bridge, subnet: n.subnet, groups: n.groups, members: make(map[string][]netip.Addr), metadata: n.metadata, names: n.names, upstream: hostResolver()}
 	for addr, h := range n.held {
 		f.ports = append(f.ports, linkOf(h.id, addr))
 		for _, g := range h.groups {

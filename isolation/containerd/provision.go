@@ -33,7 +33,7 @@ func (r *Runtime) Provision(ctx context.Context, s isolation.Sandbox) (task.Netw
 			return task.Network{}, err
 		}
 	}
-	resolv := resolvConf(resolverFiles)
+	resolv := r.resolvConf(s)
 	address, err := r.network.reserve(s, nameServers(resolv))
 	if err != nil {
 		return task.Network{}, err

@@ -71,6 +71,8 @@ type RunRequest struct {
 
 	NetworkConfiguration *task.NetworkConfiguration `json:"networkConfiguration,omitempty" doc:"Security groups of these tasks, and whether this host publishes their ports"`
 
+	LoadBalancers []task.LoadBalancer `json:"loadBalancers,omitempty" doc:"Target groups whose targets these tasks are, at most 5; targetGroupArn takes a name too"`
+
 	Tags      []task.Tag `json:"tags,omitempty" doc:"At most 50"`
 	Group     string     `json:"group,omitempty" doc:"family:NAME if left out"`
 	StartedBy string     `json:"startedBy,omitempty" maxLength:"128"`

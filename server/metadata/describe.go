@@ -199,7 +199,7 @@ func (e *endpoint) inV4(a asker, c task.Container, both *containerAnswer) *conta
 		return answer
 	}
 	index, subnet := 0, e.Host.Subnet()
-	servers, search := e.Host.Resolver()
+	servers, search := e.Host.Resolver(a.task.ID)
 	answer.Networks = []networkAnswerV4{{
 		networkAnswer:   networkAnswer{Mode: "awsvpc", IPv4: []string{ip}},
 		AttachmentIndex: &index,

@@ -51,9 +51,9 @@ type Host interface {
 	// Subnet is where tasks have their addresses. Its first one is the gateway.
 	Subnet() netip.Prefix
 
-	// Resolver returns the name servers that tasks ask, and the domains in which they
-	// look for short names.
-	Resolver() (servers, search []string)
+	// Resolver returns the name servers that a task asks, and the domains in which it
+	// looks for short names.
+	Resolver(id task.ID) (servers, search []string)
 
 	Faults
 }

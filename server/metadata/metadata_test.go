@@ -83,7 +83,7 @@ func (h *fakeHost) Stats(_ context.Context, _ task.ID, container string) (task.C
 
 func (h *fakeHost) StorageUsed(id task.ID) (uint64, bool) { return 261 << 20, id == mine }
 func (h *fakeHost) Subnet() netip.Prefix                  { return netip.MustParsePrefix("100.64.0.0/20") }
-func (h *fakeHost) Resolver() (servers, search []string) {
+func (h *fakeHost) Resolver(task.ID) (servers, search []string) {
 	return []string{"10.0.0.53"}, []string{"example.org"}
 }
 

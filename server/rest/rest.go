@@ -204,6 +204,7 @@ type Config struct {
 	Tasks       Tasks
 	Definitions Definitions
 	Groups      Groups
+	Balancer    Balancer
 	Journal     Journal
 	Images      Images
 	Secrets     Secrets
@@ -334,6 +335,12 @@ func (s *server) operations() []operation {
 		call(s, "GET", "/anomalies", "List hours in which something cost much more than usual", 200, s.anomalies),
 		call(s, "GET", "/notices", "Read what people were told: budgets that are used up, costs that are not as they were", 200, s.notices),
 		flow(s, "GET", "/notices/stream", "Follow what people are told", events, s.followNotices),
+
+		call(s, "GET", "/target-groups", "List the target groups of the load balancer", 200, s.targetGroups),
+		call(s, "GET", "/target-groups/:name", "Describe a target group", 200, s.targetGroup),
+		call(s, "PUT", "/target-groups/:name", "Make a target group, or change the one of that name, whose targets stay", 200, s.putTargetGroup),
+		call(s, "DELETE", "/target-groups/:name", "Remove a target group that no task names, and shut its port", 204, s.removeTargetGroup),
+		call(s, "GET", "/target-groups/:name/targets", "List the targets of a group and how they are", 200, s.targets),
 
 		call(s, "GET", "/security-groups", "List the security groups", 200, s.groups),
 		call(s, "GET", "/security-groups/:name", "Describe a security group", 200, s.group),

@@ -40,6 +40,9 @@ func (s *server) run(ctx context.Context, in *runIn) (*api.RunResponse, error) {
 	if err := s.permitRun(ctx, r); err != nil {
 		return nil, err
 	}
+	if r.LoadBalancers, err = s.targetsOf(ctx, in.Body.LoadBalancers); err != nil {
+		return nil, err
+	}
 	if in.DryRun {
 		return s.preview(ctx, r)
 	}

@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"berth/access"
+	"berth/balancer"
 	"berth/billing"
 	"berth/billing/anomaly"
 	"berth/billing/budget"
@@ -53,26 +54,27 @@ type Fake struct {
 
 	Ran []history.Run // by family, the latest first
 
-	mu          sync.Mutex
-	reversed    []billing.Entry
-	periods     []billing.Period
-	now         time.Time
-	definitions []task.Definition
-	tasks       map[task.ID]task.Task
-	order       []task.ID
-	events      []task.Event
-	entries     map[task.ID][]logs.Entry
-	tokens      map[string][]task.ID
-	groups      []task.SecurityGroup
-	budgets     []budget.Budget
-	notices     []notice.Record
-	rules       []eventbridge.Rule
-	anomalies   []anomaly.Anomaly
-	images      []task.Image
-	kept        []api.SecretInfo
-	pulls       []task.PullProgress
-	grown       chan struct{} // closed when anything was added
-	tuner       *tuning.Tuner
+	mu           sync.Mutex
+	reversed     []billing.Entry
+	periods      []billing.Period
+	now          time.Time
+	definitions  []task.Definition
+	tasks        map[task.ID]task.Task
+	order        []task.ID
+	events       []task.Event
+	entries      map[task.ID][]logs.Entry
+	tokens       map[string][]task.ID
+	groups       []task.SecurityGroup
+	targetGroups map[string]balancer.TargetGroup // by ARN
+	budgets      []budget.Budget
+	notices      []notice.Record
+	rules        []eventbridge.Rule
+	anomalies    []anomaly.Anomaly
+	images       []task.Image
+	kept         []api.SecretInfo
+	pulls        []task.PullProgress
+	grown        chan struct{} // closed when anything was added
+	tuner        *tuning.Tuner
 }
 
 // Epoch is when the clock of every Fake begins.
@@ -112,6 +114,7 @@ func (f *Fake) Config() rest.Config {
 			defer f.mu.Unlock()
 			f.audited = append(f.audited, r)
 		},
+		Balancer: f.Balancer(),
 		Identify: func(*http.Request) (access.Identity, error) { return f.Who, nil },
 		Prices:   f.Prices, MaxImport: 1 << 20, Version: "test", Now: time.Now, // connections have deadlines by the real clock
 		NewRequestID: func() string { f.mu.Lock(); defer f.mu.Unlock(); n++; return "request-" + strconv.Itoa(n) },

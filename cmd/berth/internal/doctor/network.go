@@ -67,7 +67,7 @@ func nftables(context.Context, host) verdict {
 		switch *chain.Hooknum {
 		case *nft.ChainHookInput: // Our own table lets in nothing but questions.
 			mend = append(mend, `"iptables -I INPUT -i berth+ -j ACCEPT"`)
-			found = append(found, fmt.Sprintf("chain %s of table %s drops what comes in, so tasks do not reach their metadata endpoint", chain.Name, chain.Table.Name))
+			found = append(found, fmt.Sprintf("chain %s of table %s drops what comes in, so tasks reach neither their metadata endpoint nor their name server", chain.Name, chain.Table.Name))
 		case *nft.ChainHookForward:
 			mend = append(mend, `"iptables -I FORWARD -i berth+ -j ACCEPT"`, `"iptables -I FORWARD -o berth+ -j ACCEPT"`)
 			found = append(found, fmt.Sprintf("chain %s of table %s drops what is forwarded, so tasks reach nothing outside", chain.Name, chain.Table.Name))
