@@ -21,6 +21,9 @@ func (in *registerIn) decode(body []byte) (err error) {
 }
 
 func (s *server) register(ctx context.Context, in *registerIn) (*task.Definition, error) {
+	if err := s.permitRoles(ctx, in.Body.TaskRoleARN, in.Body.ExecutionRoleARN); err != nil {
+		return nil, err
+	}
 	d, err := s.Definitions.Register(ctx, access.From(ctx).Realm(), in.Body)
 	return &d, err
 }

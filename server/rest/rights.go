@@ -238,7 +238,27 @@ func (s *server) permitRun(ctx context.Context, r task.Run) error {
 	for _, t := range r.Tags {
 		a.Context["aws:TagKeys"] = append(a.Context["aws:TagKeys"], t.Key)
 	}
-	return s.Access.Authorize(ctx, who, a)
+	if err := s.Access.Authorize(ctx, who, a); err != nil {
+		return err
+	}
+	roles := []string{r.Overrides.TaskRoleARN, r.Overrides.ExecutionRoleARN}
+	if r.Inline != nil {
+		roles = append(roles, r.Inline.TaskRoleARN, r.Inline.ExecutionRoleARN)
+	} else if d, err := s.Definitions.Definition(ctx, r.Realm, r.Definition); err == nil {
+		roles = append(roles, d.TaskRoleARN, d.ExecutionRoleARN)
+	}
+	return s.permitRoles(ctx, roles...)
+}
+
+// permitRoles asks whether the caller may have tasks act in some roles.
+func (s *server) permitRoles(ctx context.Context, roles ...string) error {
+	who := access.From(ctx)
+	for _, a := range access.PassRoles(who.Account, roles...) {
+		if err := s.Access.Authorize(ctx, who, a); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // What the handlers of a request leave for the audit log.

@@ -61,10 +61,12 @@ func TestPolicies(t *testing.T) {
 		check("POST", "/task-definitions", hello, 403)
 		check("GET", "/users?account=000000000000", "", 403)
 	})
-	put(`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":["ecs:*","iam:*"],"Resource":"*"},
+	put(`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":["ecs:*","iam:Create*"],"Resource":"*"},
 		{"Effect":"Deny","Action":"ecs:RunTask","Resource":"*","Condition":{"Null":{"aws:RequestTag/team":"true"}}}]}`)
 	as(ann, func() {
 		check("POST", "/task-definitions", hello, 201)
+		check("POST", "/task-definitions", strings.Replace(hello, `{`, `{"taskRoleArn":"arn:aws:iam::111111111111:role/boss",`, 1), 403)
+		check("POST", "/tasks", `{"taskDefinition":"hello","tags":[{"key":"team","value":"x"}],"overrides":{"taskRoleArn":"arn:aws:iam::111111111111:role/boss"}}`, 403)
 		check("POST", "/tasks", `{"taskDefinition":"hello"}`, 403)
 		check("POST", "/tasks", `{"taskDefinition":"hello","tags":[{"key":"team","value":"x"}]}`, 201)
 		check("POST", "/users", `{"name":"root","admin":true}`, 403)

@@ -202,6 +202,7 @@ func (s *server) listTaskDefinitionFamilies(ctx context.Context, c wire.Call, in
 func (s *server) onRegister(ctx context.Context, c wire.Call, in *registerTaskDefinitionIn) ([]access.Action, error) {
 	r := c.Realm().InCluster("")
 	all := []access.Action{{Resource: "*", Context: about(r, nil, in.Tags)}}
+	all = append(all, access.PassRoles(r.Account, in.TaskRoleARN, in.ExecutionRoleARN)...)
 	return s.tagging(ctx, c, all, "RegisterTaskDefinition", "*", r, in.Tags), nil
 }
 

@@ -32,11 +32,28 @@ func (s *server) onCreateService(ctx context.Context, c wire.Call, in *createSer
 		return all, err
 	}
 	r, _ := realmOf(c, in.Cluster)
+	all = append(all, s.passing(ctx, r, in.Definition)...)
 	return s.tagging(ctx, c, all, "CreateService", all[0].Resource, r, in.Tags), nil
 }
 
 func (s *server) onUpdateService(ctx context.Context, c wire.Call, in *updateServiceIn) ([]access.Action, error) {
-	return s.onService(ctx, c, in.Cluster, in.Service, nil)
+	all, err := s.onService(ctx, c, in.Cluster, in.Service, nil)
+	if r, failed := realmOf(c, in.Cluster); failed == nil && len(all) > 0 {
+		all = append(all, s.passing(ctx, r, in.Definition)...)
+	}
+	return all, err
+}
+
+// passing says that tasks of a definition, if one is named, will act in its roles.
+func (s *server) passing(ctx context.Context, r task.Realm, ref *string) []access.Action {
+	if ref == nil {
+		return nil
+	}
+	d, err := s.Definitions.Definition(ctx, r, *ref)
+	if err != nil {
+		return nil // The operation says what is wrong.
+	}
+	return access.PassRoles(r.Account, d.TaskRoleARN, d.ExecutionRoleARN)
 }
 
 func (s *server) onDeleteService(ctx context.Context, c wire.Call, in *deleteServiceIn) ([]access.Action, error) {

@@ -258,8 +258,14 @@ func (s *server) onRun(ctx context.Context, c wire.Call, in *runTaskIn) ([]acces
 		return nil, nil
 	}
 	all := []access.Action{{Resource: "*", Context: about(r, nil, in.Tags)}}
+	var roles []string
 	if d, err := s.Definitions.Definition(ctx, r, in.Definition); err == nil {
 		all[0] = access.Action{Resource: d.ARN, Context: about(r, d.Tags, in.Tags)}
+		roles = append(roles, d.TaskRoleARN, d.ExecutionRoleARN)
 	}
+	if o := in.Overrides; o != nil {
+		roles = append(roles, o.TaskRoleARN, o.ExecutionRoleARN)
+	}
+	all = append(all, access.PassRoles(r.Account, roles...)...)
 	return s.tagging(ctx, c, all, "RunTask", r.TaskARN("*"), r, in.Tags), nil
 }

@@ -277,6 +277,7 @@ func (s *server) onCreateTaskSet(ctx context.Context, c wire.Call, in *createTas
 		return all, err
 	}
 	r, _ := realmOf(c, in.Cluster)
+	all = append(all, s.passing(ctx, r, &in.Definition)...)
 	return s.tagging(ctx, c, all, "CreateTaskSet", all[0].Resource, r, in.Tags), nil
 }
 
