@@ -148,7 +148,7 @@ func OfTask(ev task.Event) (Event, error) {
 		CPU: t.CPU, CreatedAt: stamp(t.CreatedAt), DesiredStatus: t.DesiredStatus,
 		ExecutionStoppedAt: stamp(t.ExecutionStoppedAt), Group: t.Group, LaunchType: t.LaunchType, LastStatus: t.LastStatus,
 		Memory: t.Memory, Platform: t.Platform, PullStartedAt: stamp(t.PullStartedAt), PullStoppedAt: stamp(t.PullStoppedAt),
-		StartedAt: stamp(t.StartedAt), StartedBy: t.StartedBy, StopCode: t.StopCode, StoppedAt: stamp(t.StoppedAt),
+		ExecuteCommand: t.EnableExecuteCommand, StartedAt: stamp(t.StartedAt), StartedBy: t.StartedBy, StopCode: t.StopCode, StoppedAt: stamp(t.StoppedAt),
 		StoppedReason: t.StoppedReason, StoppingAt: stamp(t.StoppingAt),
 		TaskARN: t.ARN, DefinitionARN: t.DefinitionARN, UpdatedAt: stamp(ev.At), Version: t.Version,
 	}
