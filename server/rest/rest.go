@@ -271,7 +271,7 @@ func New(ctx context.Context, c Config) http.Handler {
 	e.GET(api.Base+"/openapi.json", s.openAPI)
 	e.GET("/healthz", s.healthz)
 	e.GET("/readyz", s.readyz)
-	e.GET("/metrics", s.serveMetrics)
+	e.GET("/metrics", s.hasRight(readMetrics), s.serveMetrics)
 	return e
 }
 

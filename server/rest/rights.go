@@ -133,6 +133,13 @@ func (s *server) permit(op operation) gin.HandlerFunc {
 		panic("rest: nobody may use " + op.method + " " + op.path) // found by the first test
 	}
 	r.reads = r.reads || op.method == http.MethodGet
+	return s.hasRight(r)
+}
+
+// readMetrics is what /metrics needs: what the tasks of all accounts use is in it.
+var readMetrics = right{action: "berth:GetMetrics", server: true, reads: true}
+
+func (s *server) hasRight(r right) gin.HandlerFunc {
 	return func(c *gin.Context) {
 		began := s.Now()
 		if err := s.hold(c); err != nil {

@@ -58,6 +58,9 @@ func TestPolicies(t *testing.T) {
 		check("GET", "/tasks", "", 200)
 		check("GET", "/costs", "", 200)
 		check("GET", "/ledger/entries", "", 403) // of the server
+		if rec := w.serve(request("GET", "/metrics", "")); rec.Code != 403 {
+			t.Errorf("metrics of all accounts: %d", rec.Code)
+		}
 		check("POST", "/task-definitions", hello, 403)
 		check("GET", "/users?account=000000000000", "", 403)
 	})
