@@ -58,7 +58,7 @@ test-unit: check-go ## what needs no root: units, properties, simulation, house 
 test-e2e: check-root build ## real containerd, the built binary, kill -9
 	go vet -tags $(TAGS),e2e ./...
 	for module in tests/otel tests/sdk; do (cd $$module && go vet ./...); done
-	go test -tags $(TAGS),e2e -count=1 -timeout 20m -p 1 $$(grep -rl --include='*_test.go' '^//go:build e2e' . | xargs -n 1 dirname | sort -u)
+	go test -tags $(TAGS),e2e -count=1 -timeout 30m -p 1 $$(grep -rl --include='*_test.go' '^//go:build e2e' . | xargs -n 1 dirname | sort -u)
 
 .PHONY: test-clients
 test-clients: check-root build ## AWS's own clients: command line, SDKs, Terraform, and all that the service models allow
