@@ -44,12 +44,24 @@ func (r *Runtime) Exec(ctx context.Context, id task.ID, name string, c isolation
 		return 0, err
 	}
 	code, err := x.run(ctx)
+	if err != nil {
+		settle(ctx)
+	}
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), execPatience)
 	defer cancel()
 	if ctx.Err() != nil {
 		return 0, errors.Join(ctx.Err(), x.clear(last))
 	}
 	return code, errors.Join(err, x.clear(last))
+}
+
+// settle waits for the end of a context that is due. containerd keeps its caller's deadline
+// too, and may be a moment ahead: what fails then fails for want of time, and has to say so.
+func settle(ctx context.Context) {
+	const moment = 100 * time.Millisecond
+	if at, ok := ctx.Deadline(); ok && time.Until(at) < moment {
+		<-ctx.Done()
+	}
 }
 
 // notRunning is the error for a command in a container that does not run.
