@@ -137,20 +137,7 @@ func (s *Store) Clusters(ctx context.Context, in task.Realm, p Page) ([]cluster.
 func (s *Store) CountIn(ctx context.Context, in task.Realm) (map[task.Status]int, error) {
 	rows, err := s.reader().QueryContext(ctx, `SELECT status, count(*) FROM tasks
 			WHERE account = ? AND region = ? AND cluster = ? AND status <> 'STOPPED' GROUP BY status`, in.Account, in.Region, in.Cluster)
-	if err != nil {
-		return nil, fmt.Errorf("count tasks: %w", err)
-	}
-	defer rows.Close()
-	counts := make(map[task.Status]int)
-	for rows.Next() {
-		var status task.Status
-		var n int
-		if err := rows.Scan(&status, &n); err != nil {
-			return nil, fmt.Errorf("scan count: %w", err)
-		}
-		counts[status] = n
-	}
-	return counts, rows.Err()
+	return scanCounts(rows, err)
 }
 
 // AccountSettings returns the settings that a principal of an account has in a region, by

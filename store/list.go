@@ -162,6 +162,11 @@ func (s *Store) Unfinished(ctx context.Context) ([]task.Task, task.Seq, error) {
 // Count returns how many tasks are in each status.
 func (s *Store) Count(ctx context.Context) (map[task.Status]int, error) {
 	rows, err := s.reader().QueryContext(ctx, `SELECT status, count(*) FROM tasks GROUP BY status`)
+	return scanCounts(rows, err)
+}
+
+// scanCounts reads how many tasks are in each status.
+func scanCounts(rows *sql.Rows, err error) (map[task.Status]int, error) {
 	if err != nil {
 		return nil, fmt.Errorf("count tasks: %w", err)
 	}
